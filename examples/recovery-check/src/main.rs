@@ -1,0 +1,2 @@
+//! recovery-check.
+fn main() {}
