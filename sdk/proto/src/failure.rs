@@ -21,3 +21,20 @@ pub struct Failure {
     /// For people: at most 256 characters, no secrets, one line.
     pub message: String,
 }
+
+/// What was asked when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Request {
+    /// `POST /api/v2/events/ticket`.
+    Ticket,
+    /// `GET /api/v2/events`, and the stream that came of it.
+    Events,
+    /// `GET /api/v2/sync/pull`.
+    Pull,
+    /// `GET /api/v2/notes`.
+    Snapshot,
+    /// `POST /api/v2/sync/push`.
+    Push,
+    /// Anything that the engine does not ask for: devices, AI, diagnostics.
+    Other,
+}

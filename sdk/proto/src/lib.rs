@@ -7,11 +7,13 @@
 pub mod cause;
 pub mod engine;
 pub mod failure;
+pub mod policy;
+pub mod retry;
 pub mod status;
 pub mod time;
 pub mod wire;
 
 pub use cause::{Cause, Layer};
-pub use failure::Failure;
+pub use failure::{Failure, Request};
 pub use status::{Ask, Lifecycle, Link, SyncState, SyncStatus};
 pub use time::Timestamp;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::cause::Cause;
 use crate::failure::Failure;
 use crate::status::SyncStatus;
 use crate::time::Timestamp;
@@ -231,4 +232,6 @@ pub struct Floors {
     pub pull: Duration,
     /// For pushes.
     pub push: Duration,
+    /// Why, so that the next run can say so.
+    pub cause: Option<Cause>,
 }

@@ -1,0 +1,105 @@
+//! How long to wait, and how often at most: pure functions of attempt, floor and a seeded generator.
+
+use std::time::Duration;
+
+use crate::policy::Class;
+use crate::time::{Timestamp, millis};
+
+/// A server's floor is honoured up to this length; beyond it we look again anyway.
+pub const FLOOR_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// Where the gate class names no time of its own: the contract's default open window.
+pub const GATE_FLOOR: Duration = Duration::from_secs(20);
+
+/// The wait before attempt `attempt + 1`, given `attempt` failures in a row (at least 1).
+///
+/// Without a server's floor: uniform in the upper half of the class's backoff. With one: the larger of
+/// floor and backoff, plus a spread that grows with the attempts, since everybody got the same floor.
+#[must_use]
+pub fn delay(
+    rng: &mut fastrand::Rng,
+    class: Class,
+    attempt: u32,
+    floor: Option<Duration>,
+) -> Duration {
+    let backoff = backoff(class, attempt);
+    let floor = floor.or((class == Class::Gate).then_some(GATE_FLOOR));
+    match floor {
+        None => backoff / 2 + uniform(rng, backoff / 2),
+        Some(floor) => {
+            let spread = doubled(Duration::from_secs(1), attempt, SPREAD_MAX);
+            floor.min(FLOOR_MAX).max(backoff) + uniform(rng, spread)
+        }
+    }
+}
+
+/// The class's backoff after `attempt` failures in a row.
+#[must_use]
+pub fn backoff(class: Class, attempt: u32) -> Duration {
+    match class {
+        Class::Slow => doubled(SLOW_FIRST, attempt, SLOW_MAX),
+        Class::Again | Class::Backoff | Class::Gate | Class::Ask => {
+            doubled(BACKOFF_FIRST, attempt, BACKOFF_MAX)
+        }
+    }
+}
+
+/// The time over which a reconnect after a proper close is spread: the stream's `retry:` field within
+/// its limits, or one second.
+#[must_use]
+pub fn reconnect_spread(retry_field: Option<Duration>) -> Duration {
+    retry_field.map_or(SPREAD_FIRST, |d| d.clamp(SPREAD_FIRST, RETRY_FIELD_MAX))
+}
+
+/// A uniformly distributed duration in `[0, max]`, in whole milliseconds.
+#[must_use]
+pub fn uniform(rng: &mut fastrand::Rng, max: Duration) -> Duration {
+    Duration::from_millis(rng.u64(0..=millis(max)))
+}
+
+/// A token bucket that hands out times instead of verdicts, in eight bytes of state (GCRA).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bucket {
+    /// When the bucket would be full again.
+    full_at: Timestamp,
+    interval: Duration,
+    /// How far `full_at` may run ahead of the clock.
+    burst: Duration,
+}
+
+impl Bucket {
+    /// A full bucket of `tokens`, one of which comes back every `interval`.
+    pub(crate) fn new(tokens: u32, interval: Duration) -> Self {
+        Self {
+            full_at: Timestamp::default(),
+            interval,
+            burst: interval * tokens.saturating_sub(1),
+        }
+    }
+
+    /// The earliest time from `at` on at which a token is there.
+    pub(crate) fn earliest(&self, at: Timestamp) -> Timestamp {
+        at.max(self.full_at - self.burst)
+    }
+
+    /// Takes `tokens` for the earliest such time, and says which time it is.
+    pub(crate) fn reserve(&mut self, at: Timestamp, tokens: u32) -> Timestamp {
+        let room = self.burst.saturating_sub(self.interval * (tokens - 1));
+        let at = at.max(self.full_at - room);
+        self.full_at = self.full_at.max(at) + self.interval * tokens;
+        at
+    }
+}
+
+fn doubled(first: Duration, attempt: u32, max: Duration) -> Duration {
+    let exponent = attempt.saturating_sub(1).min(16);
+    first.saturating_mul(1 << exponent).min(max)
+}
+
+const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+const SLOW_FIRST: Duration = Duration::from_secs(30);
+const SLOW_MAX: Duration = Duration::from_secs(5 * 60);
+const SPREAD_FIRST: Duration = Duration::from_secs(1);
+const SPREAD_MAX: Duration = Duration::from_secs(20);
+const RETRY_FIELD_MAX: Duration = Duration::from_secs(5 * 60);
