@@ -9,6 +9,7 @@ pub mod engine;
 pub mod failure;
 pub mod policy;
 pub mod retry;
+pub mod sse;
 pub mod status;
 pub mod time;
 pub mod wire;
