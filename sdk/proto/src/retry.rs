@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
+use crate::failure::RETRY_AFTER_MAX;
 use crate::policy::Class;
 use crate::time::{Timestamp, millis};
-
-/// A server's floor is honoured up to this length; beyond it we look again anyway.
-pub const FLOOR_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Where the gate class names no time of its own: the contract's default open window.
 pub const GATE_FLOOR: Duration = Duration::from_secs(20);
@@ -28,7 +26,7 @@ pub fn delay(
         None => backoff / 2 + uniform(rng, backoff / 2),
         Some(floor) => {
             let spread = doubled(Duration::from_secs(1), attempt, SPREAD_MAX);
-            floor.min(FLOOR_MAX).max(backoff) + uniform(rng, spread)
+            floor.min(RETRY_AFTER_MAX).max(backoff) + uniform(rng, spread)
         }
     }
 }

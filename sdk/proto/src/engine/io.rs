@@ -75,6 +75,12 @@ pub enum Input {
         /// The cursor to pull from next, as the replica stored it.
         result: Result<Cursor, Failure>,
     },
+    /// A part of an answer came (bytes of a page, a snapshot, an upload's acknowledgement): its
+    /// watchdog starts anew. Once in a few seconds is enough.
+    Progress {
+        /// Which request.
+        id: RequestId,
+    },
     /// The answer to [`Output::Push`], already applied by the outbox.
     Pushed {
         /// Which request.

@@ -1,11 +1,34 @@
 //! The state machine that decides everything: what to send, when, and what to tell the app.
+//!
+//! Three lanes (stream, pull, push) send one request at a time each; one gate stands before all of
+//! them. [`policy::rule`](crate::policy::rule) says what a failure means, [`retry`](crate::retry) how
+//! long to wait. A wait is an armed timer: a lane whose timer is not armed may send.
 
+mod account;
+mod gate;
 mod io;
+mod lane;
+mod pull;
+mod push;
+mod report;
+mod stream;
+mod timers;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use account::{Account, Standing};
+use gate::{Gate, Passage};
 pub use io::{Backlog, Floors, Hint, Input, Output, Pulled, RequestId, StreamEvent, TokenError};
+use lane::{Lane, LaneId};
+use pull::Pull;
+use push::Push;
+use stream::{NO_STREAM_MAX, Stream};
+use timers::{Timer, TimerTable};
 
+use crate::failure::RETRY_AFTER_MAX;
+use crate::retry::Bucket;
+use crate::status::{Lifecycle, SyncState, SyncStatus};
 use crate::time::Timestamp;
 use crate::wire::Cursor;
 
@@ -20,7 +43,7 @@ pub struct Config {
     pub backlog: Backlog,
     /// What the last run had to respect.
     pub floors: Floors,
-    /// How long `syncing` must last before it is published after `synced`. 300 ms.
+    /// How long `syncing` must last before it is published after another state. 300 ms.
     pub quiet: Duration,
     /// Limit from a ticket's or stream's request to its headers. 15 s.
     pub stream_headers_timeout: Duration,
@@ -28,8 +51,8 @@ pub struct Config {
     pub data_timeout: Duration,
     /// Limit from a stream's headers to its `ready` event. 10 s.
     pub ready_timeout: Duration,
-    /// Requests a minute that the client never exceeds in the long run (with bursts of half as
-    /// many); well under the origin's limit of 180. 80.
+    /// Requests a minute that the client does not exceed in the long run, with bursts of half as
+    /// many; well under the origin's limit of 180. 80.
     pub requests_per_minute: u32,
 }
 
@@ -52,44 +75,331 @@ impl Default for Config {
 /// One client's brain. Methods come in three kinds: `handle_*` (something happened), `poll_*` (what to
 /// do now, and when to come back), and getters. After each `handle_*`, drain [`Engine::poll_output`],
 /// then sleep until [`Engine::poll_timeout`].
+///
+/// ```
+/// use evenkeel_proto::Timestamp;
+/// use evenkeel_proto::engine::{Config, Engine, Input, Output};
+///
+/// let now = Timestamp::from_millis(0);
+/// let mut engine = Engine::new(now, Config::default());
+/// engine.handle_input(now, Input::Start);
+/// let first = engine.poll_output();
+/// assert!(matches!(first, Some(Output::Pull { .. })));
+/// ```
 #[derive(Debug)]
 pub struct Engine {
     config: Config,
+    now: Timestamp,
+    rng: fastrand::Rng,
+    lifecycle: Lifecycle,
+    timers: TimerTable,
+    outputs: VecDeque<Output>,
+    last_id: u32,
+    lanes: [Lane; 3],
+    gate: Gate,
+    account: Account,
+    stream: Stream,
+    pull: Pull,
+    push: Push,
+    budget: Bucket,
+    pace: Bucket,
+    offline: bool,
+    metered: bool,
+    hidden: bool,
+    hinted_at: Option<Timestamp>,
+    published: SyncStatus,
+    state_now: SyncState,
+    state_since: Timestamp,
+    last_proof_at: Option<Timestamp>,
+    /// The need that the present proof answers.
+    proof: Option<u32>,
 }
 
 impl Engine {
     /// An engine that does nothing until [`Input::Start`].
     #[must_use]
     pub fn new(now: Timestamp, config: Config) -> Self {
-        let _ = now;
-        Self { config }
+        let floors = config.floors;
+        let mut lanes = [Lane::default(); 3];
+        lanes[LaneId::Stream as usize].floor = now + floors.stream.min(RETRY_AFTER_MAX);
+        lanes[LaneId::Pull as usize].floor = now + floors.pull.min(RETRY_AFTER_MAX);
+        lanes[LaneId::Push as usize].floor = now + floors.push.min(RETRY_AFTER_MAX);
+        let gate_floor = floors.gate.min(RETRY_AFTER_MAX);
+        let per_minute = config.requests_per_minute.max(2);
+        Self {
+            now,
+            rng: fastrand::Rng::with_seed(config.seed),
+            lifecycle: Lifecycle::Stopped,
+            timers: TimerTable::new(),
+            outputs: VecDeque::new(),
+            last_id: 0,
+            lanes,
+            gate: Gate {
+                passage: Passage::Closed,
+                attempt: 0,
+                floor: now + gate_floor,
+                cause: floors.cause.filter(|_| !gate_floor.is_zero()),
+            },
+            account: Account {
+                standing: Standing::Good,
+                epoch: 0,
+                refreshed: false,
+            },
+            stream: Stream::new(),
+            pull: Pull::new(now, config.cursor),
+            push: Push {
+                backlog: config.backlog,
+            },
+            budget: Bucket::new(BUDGET_TOKENS, BUDGET_INTERVAL),
+            pace: Bucket::new(per_minute / 2, Duration::from_secs(60) / per_minute),
+            offline: false,
+            metered: false,
+            hidden: false,
+            hinted_at: None,
+            published: SyncStatus::initial(now),
+            state_now: SyncState::Syncing,
+            state_since: now,
+            last_proof_at: None,
+            proof: None,
+            config,
+        }
     }
 
     /// Something happened.
     pub fn handle_input(&mut self, now: Timestamp, input: Input) {
-        let _ = (now, input, &self.config);
+        let now = self.clock(now);
+        match input {
+            Input::Start => {
+                if self.lifecycle == Lifecycle::Stopped {
+                    // A new start is the app's word that the account is in order.
+                    self.account.standing = Standing::Good;
+                    self.account.refreshed = false;
+                }
+                self.go(now);
+            }
+            Input::Resume => {
+                if self.lifecycle == Lifecycle::Suspended {
+                    self.go(now);
+                }
+            }
+            Input::Stop => {
+                self.lifecycle = Lifecycle::Stopped;
+                self.abort_all();
+            }
+            Input::Suspend => {
+                if self.lifecycle == Lifecycle::Running {
+                    self.lifecycle = Lifecycle::Suspended;
+                    self.abort_all();
+                }
+            }
+            Input::Progress { id } => self.on_progress(now, id),
+            Input::Ticket { id, result } => self.on_ticket(now, id, result),
+            Input::Opened { id, result } => self.on_opened(now, id, result),
+            Input::Event { id, event } => self.on_event(now, id, event),
+            Input::Closed { id, failure } => self.on_closed(now, id, failure),
+            Input::Pulled { id, result } => self.on_pulled(now, id, result),
+            Input::Snapshotted { id, result } => self.on_snapshotted(now, id, result),
+            Input::Pushed { id, result } => self.on_pushed(now, id, result),
+            Input::TokenRefreshed { id, result } => self.on_token(now, id, result),
+            Input::LocalChange(backlog) => self.set_backlog(backlog),
+            Input::Hint(hint) => self.on_hint(now, hint),
+        }
+        self.advance(now);
+        self.report(now);
     }
 
     /// The time that [`Engine::poll_timeout`] named has come (harmless when it has not).
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        let _ = now;
+        let now = self.clock(now);
+        while let Some((timer, due)) = self.timers.next().filter(|&(_, due)| due <= now) {
+            self.timers.stop(timer);
+            self.on_timer(now, timer, due);
+        }
+        self.advance(now);
+        self.report(now);
     }
 
     /// The next thing to do; `None` when there is nothing now.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.outputs.pop_front()
     }
 
     /// When to call [`Engine::handle_timeout`]; `None` for "not before the next input".
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        None
+        self.timers.next().map(|(_, at)| at)
+    }
+
+    /// The status published last.
+    #[must_use]
+    pub fn status(&self) -> &SyncStatus {
+        &self.published
     }
 
     /// What to keep over a restart.
     #[must_use]
     pub fn floors(&self, now: Timestamp) -> Floors {
-        let _ = now;
-        Floors::default()
+        let left = |lane: LaneId| self.lanes[lane as usize].floor.since(now);
+        Floors {
+            gate: self.gate.floor.since(now),
+            stream: left(LaneId::Stream),
+            pull: left(LaneId::Pull),
+            push: left(LaneId::Push),
+            cause: self.gate.cause,
+        }
+    }
+
+    /// Sends whatever may be sent.
+    fn advance(&mut self, now: Timestamp) {
+        if !self.may_send() {
+            return;
+        }
+        match self.gate.passage {
+            Passage::Open => {
+                self.advance_pull(now);
+                self.advance_push(now);
+                self.advance_stream(now);
+            }
+            Passage::Closed if !self.timers.armed(Timer::Gate) => {
+                if self.account.standing == Standing::Stale {
+                    self.refresh(now);
+                } else if self.in_pace(now) {
+                    self.probe(now);
+                }
+            }
+            Passage::Closed | Passage::HalfOpen(_) => {}
+        }
+    }
+
+    fn may_send(&self) -> bool {
+        self.lifecycle == Lifecycle::Running
+            && !self.offline
+            && matches!(self.account.standing, Standing::Good | Standing::Stale)
+    }
+
+    /// Whether the client's own pace allows one more request now; if not, it comes back for it.
+    fn in_pace(&mut self, now: Timestamp) -> bool {
+        let at = self.pace.earliest(now);
+        if at > now {
+            self.timers.arm(Timer::Pace, at);
+        }
+        at <= now
+    }
+
+    fn on_timer(&mut self, now: Timestamp, timer: Timer, due: Timestamp) {
+        match timer {
+            // A wait that is over: `advance` does the rest.
+            Timer::Gate | Timer::StreamRetry | Timer::PullRetry => {}
+            Timer::PushRetry | Timer::Pace => {}
+            Timer::StreamWatch => self.on_stream_watch(now, due),
+            Timer::PullWatch => self.on_pull_watch(now),
+            Timer::PushWatch => self.on_push_watch(now),
+            Timer::TokenWatch => self.on_token_watch(now),
+            Timer::Poll => self.on_poll(),
+            Timer::Settle => self.on_settle(),
+            Timer::Steady => self.on_steady(now),
+            Timer::Grace => self.on_grace(),
+            Timer::NoStream => self.on_no_stream(now),
+            Timer::Quiet => self.on_quiet(now),
+        }
+    }
+
+    fn on_hint(&mut self, now: Timestamp, hint: Hint) {
+        match hint {
+            Hint::NetworkUp | Hint::NetworkMetered => {
+                self.metered = hint == Hint::NetworkMetered;
+                if std::mem::take(&mut self.offline) {
+                    self.come_back(now);
+                } else {
+                    self.cut_short(now);
+                }
+            }
+            Hint::NetworkDown => {
+                if !self.offline {
+                    self.offline = true;
+                    self.abort_all();
+                }
+            }
+            Hint::Foreground => {
+                self.hidden = false;
+                self.cut_short(now);
+            }
+            Hint::Background => self.hidden = true,
+            Hint::TokenChanged => self.on_token_changed(now),
+            Hint::RetryNow => self.cut_short(now),
+            Hint::SyncNow => {
+                self.need_proof();
+                self.cut_short(now);
+            }
+        }
+    }
+
+    /// Ends every wait that is ours, but none that is the server's.
+    fn cut_short(&mut self, now: Timestamp) {
+        if self.hinted_at.is_some_and(|at| now.since(at) < HINT_EVERY) {
+            return;
+        }
+        self.hinted_at = Some(now);
+        if self.gate.passage == Passage::Closed && self.timers.armed(Timer::Gate) {
+            self.wait_until(now, Timer::Gate, self.gate.floor);
+        }
+        for lane in LaneId::ALL {
+            if self.timers.armed(lane.retry()) {
+                self.wait_until(now, lane.retry(), self.lanes[lane as usize].floor);
+            }
+        }
+        if self.stream.parked.is_some() && self.lanes[LaneId::Stream as usize].floor <= now {
+            self.stream.parked = None;
+        }
+    }
+
+    fn go(&mut self, now: Timestamp) {
+        if self.lifecycle != Lifecycle::Running {
+            self.lifecycle = Lifecycle::Running;
+            self.come_back(now);
+        }
+    }
+
+    /// Goes on after a time of sending nothing, as far as the rest allows.
+    fn come_back(&mut self, now: Timestamp) {
+        if self.may_send() {
+            self.need_proof();
+            self.probe_from(now);
+            self.timers.arm(Timer::NoStream, now + NO_STREAM_MAX);
+        }
+    }
+
+    /// Gives up all that is under way, and every wait; floors stay.
+    fn abort_all(&mut self) {
+        self.timers.stop_all();
+        for lane in LaneId::ALL {
+            if let Some(flight) = self.lane(lane).flight.take() {
+                self.outputs.push_back(Output::Abort { id: flight.id });
+            }
+        }
+        if let Standing::Refreshing(id) = self.account.standing {
+            self.outputs.push_back(Output::Abort { id });
+            self.account.standing = Standing::Stale;
+        }
+        self.reset_stream();
+        self.reset_pull();
+        self.gate.passage = Passage::Closed;
+    }
+
+    fn fresh_id(&mut self) -> RequestId {
+        self.last_id = self.last_id.wrapping_add(1);
+        RequestId(self.last_id)
+    }
+
+    /// A clock that stands still rather than going back.
+    fn clock(&mut self, now: Timestamp) -> Timestamp {
+        self.now = self.now.max(now);
+        self.now
     }
 }
+
+/// Retries, probes and polls that may go out in a row, and how often one more is earned.
+const BUDGET_TOKENS: u32 = 10;
+const BUDGET_INTERVAL: Duration = Duration::from_secs(15);
+/// Hints cut waits short no more often than this.
+const HINT_EVERY: Duration = Duration::from_secs(5);

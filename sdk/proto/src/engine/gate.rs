@@ -1,0 +1,147 @@
+//! The one gate before every request: open, closed until a time, or waiting for its single probe.
+
+use std::time::Duration;
+
+use super::lane::LaneId;
+use super::timers::Timer;
+use super::{Engine, RequestId};
+use crate::cause::Cause;
+use crate::policy::Class;
+use crate::retry;
+use crate::time::Timestamp;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passage {
+    Open,
+    /// Nobody sends. When [`Timer::Gate`] is not armed any more, one probe goes out.
+    Closed,
+    /// Nobody sends but this probe.
+    HalfOpen(RequestId),
+}
+
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) passage: Passage,
+    /// Failures of the whole client in a row; forgiven by stability.
+    pub(super) attempt: u32,
+    /// The server's own "not before" for every request.
+    pub(super) floor: Timestamp,
+    /// Why it is closed; `None` for a client that has just started.
+    pub(super) cause: Option<Cause>,
+}
+
+impl Gate {
+    pub(super) fn is_open(&self) -> bool {
+        self.passage == Passage::Open
+    }
+
+    pub(super) fn is_probe(&self, id: RequestId) -> bool {
+        self.passage == Passage::HalfOpen(id)
+    }
+}
+
+impl Engine {
+    /// The whole client waits.
+    pub(super) fn close_gate(
+        &mut self,
+        now: Timestamp,
+        probe: bool,
+        class: Class,
+        cause: Cause,
+        floor: Option<Duration>,
+    ) {
+        if let Some(floor) = floor {
+            self.gate.floor = self.gate.floor.max(now + floor);
+        }
+        self.gate.cause = Some(cause);
+        if !probe && !self.gate.is_open() {
+            // Sent before the gate closed: no new attempt of ours, but its floor counts.
+            self.respect_floor();
+            return;
+        }
+        self.gate.passage = Passage::Closed;
+        self.gate.attempt += 1;
+        let at = now + retry::delay(&mut self.rng, class, self.gate.attempt, floor);
+        self.arm_attempt(Timer::Gate, at.max(self.gate.floor), 1);
+    }
+
+    /// Nobody sends before that time (or now, where a floor does not forbid it); then one probe.
+    pub(super) fn probe_from(&mut self, now: Timestamp) {
+        self.gate.passage = Passage::Closed;
+        if self.gate.floor > now {
+            let spread = retry::uniform(&mut self.rng, FOLLOW);
+            self.timers.arm(Timer::Gate, self.gate.floor + spread);
+        } else {
+            self.timers.stop(Timer::Gate);
+        }
+    }
+
+    /// The probe succeeded.
+    pub(super) fn open_gate(&mut self, now: Timestamp) {
+        if self.gate.floor > now {
+            // Another answer asked for more time while the probe was out.
+            self.gate.passage = Passage::Closed;
+            self.respect_floor();
+            return;
+        }
+        self.gate.passage = Passage::Open;
+        self.timers.stop(Timer::Gate);
+        let recovered = self.gate.cause.take().is_some();
+        for lane in LaneId::ALL {
+            let mut at = now;
+            if lane == LaneId::Stream && recovered {
+                at = now + retry::uniform(&mut self.rng, FOLLOW);
+            }
+            self.wait_until(now, lane.retry(), at.max(self.lanes[lane as usize].floor));
+        }
+        self.stream.parked = None;
+    }
+
+    /// Sends the one request that finds out whether the service is back: a pull where it can.
+    pub(super) fn probe(&mut self, now: Timestamp) {
+        let may = |engine: &Self, lane: LaneId| {
+            let state = &engine.lanes[lane as usize];
+            state.flight.is_none() && state.floor <= now
+        };
+        let id = if may(self, LaneId::Pull) {
+            self.pull.full = true;
+            self.begin_pull(now)
+        } else if may(self, LaneId::Push) && self.push.backlog.waiting > 0 {
+            self.begin_push(now)
+        } else if may(self, LaneId::Stream) && self.stream.is_idle() {
+            self.begin_ticket(now)
+        } else {
+            // Whatever is still under way (or may not be asked yet) decides.
+            let soonest = LaneId::ALL.map(|lane| self.lanes[lane as usize].floor);
+            let at = soonest.into_iter().filter(|&at| at > now).min();
+            self.timers.arm(Timer::Gate, at.unwrap_or(now + LOOK_AGAIN));
+            return;
+        };
+        self.gate.passage = Passage::HalfOpen(id);
+    }
+
+    /// Arms a timer, or clears it where the time has come already.
+    pub(super) fn wait_until(&mut self, now: Timestamp, timer: Timer, at: Timestamp) {
+        if at > now {
+            self.timers.arm(timer, at);
+        } else {
+            self.timers.stop(timer);
+        }
+    }
+
+    fn respect_floor(&mut self) {
+        if self.gate.passage == Passage::Closed
+            && self
+                .timers
+                .at(Timer::Gate)
+                .is_none_or(|at| at < self.gate.floor)
+        {
+            let at = self.gate.floor + retry::uniform(&mut self.rng, FOLLOW);
+            self.arm_attempt(Timer::Gate, at, 1);
+        }
+    }
+}
+
+/// The others follow a successful probe within this time.
+pub(super) const FOLLOW: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);

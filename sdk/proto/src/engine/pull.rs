@@ -1,0 +1,317 @@
+//! The pull lane: pages until empty, an overlap for late commits, and snapshots.
+
+use std::time::Duration;
+
+use super::lane::LaneId;
+use super::timers::Timer;
+use super::{Engine, Output, Pulled, RequestId};
+use crate::cause::Cause;
+use crate::failure::{Failure, Request};
+use crate::time::Timestamp;
+use crate::wire::Cursor;
+
+#[derive(Debug)]
+pub(super) struct Pull {
+    /// How far the replica has come.
+    pub(super) cursor: Option<Cursor>,
+    /// Below or at this cursor nothing can be committed late any more.
+    settled: Cursor,
+    /// When `cursor` last moved, until the overlap was read again a while after that.
+    moved_at: Option<Timestamp>,
+    /// Pages have to be read until one is empty.
+    pub(super) full: bool,
+    /// The overlap has to be read again.
+    settle: bool,
+    /// Where the pages being read go on, and when their first one was asked for.
+    chain: Option<(Cursor, Timestamp)>,
+    look: Option<Look>,
+    /// A snapshot has to be taken, resuming at that cursor.
+    snapshot: Option<Option<Cursor>>,
+    /// Snapshots in a row that did not lead to a page.
+    resets: u8,
+    /// Rises with every event after which `synced` has to be proven anew.
+    pub(super) need: u32,
+    /// The `need` that the last finished chain answered.
+    pub(super) proved: u32,
+    /// The `need` when the request under way was sent, and where it reads from.
+    asked: (u32, Cursor),
+    /// Cursors announced lately, so that repetitions cost nothing.
+    seen: [Cursor; 4],
+    seen_count: u8,
+}
+
+/// A cursor below ours was announced: a late commit, or a database restored from a backup?
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    from: Cursor,
+    /// The highest cursor that the server showed since.
+    head: Cursor,
+}
+
+impl Pull {
+    pub(super) fn new(now: Timestamp, cursor: Option<Cursor>) -> Self {
+        Self {
+            cursor,
+            settled: Cursor::ZERO,
+            moved_at: cursor.map(|_| now),
+            full: false,
+            settle: false,
+            chain: None,
+            look: None,
+            snapshot: None,
+            resets: 0,
+            need: 0,
+            proved: 0,
+            asked: (0, Cursor::ZERO),
+            seen: [Cursor::ZERO; 4],
+            seen_count: 0,
+        }
+    }
+
+    pub(super) fn wanted(&self) -> bool {
+        self.full
+            || self.settle
+            || self.chain.is_some()
+            || self.look.is_some()
+            || self.snapshot.is_some()
+    }
+
+    fn start(&self) -> Cursor {
+        let cursor = self.cursor.unwrap_or_default();
+        let mut from = cursor;
+        if self.moved_at.is_some() {
+            from = self
+                .settled
+                .max(Cursor(cursor.0.saturating_sub(OVERLAP_MAX)));
+        }
+        self.look.map_or(from, |look| look.from.min(from))
+    }
+
+    fn look_below(&mut self, announced: Cursor) {
+        let from = Cursor(announced.0.saturating_sub(1));
+        match &mut self.look {
+            Some(look) => look.from = look.from.min(from),
+            None => self.look = Some(Look { from, head: from }),
+        }
+        // Pages already under way began above it.
+        self.chain = None;
+    }
+
+    fn note_seen(&mut self, cursor: Cursor) -> bool {
+        let known = self.seen.contains(&cursor);
+        if !known {
+            let slot = usize::from(self.seen_count) % self.seen.len();
+            self.seen[slot] = cursor;
+            self.seen_count = self.seen_count.wrapping_add(1);
+        }
+        known
+    }
+}
+
+impl Engine {
+    pub(super) fn advance_pull(&mut self, now: Timestamp) {
+        if self.pull.wanted() && self.lane_ready(LaneId::Pull) && self.in_pace(now) {
+            self.begin_pull(now);
+        }
+    }
+
+    pub(super) fn begin_pull(&mut self, now: Timestamp) -> RequestId {
+        if let Some(resume) = self.pull.snapshot {
+            let id = self.begin(now, LaneId::Pull, Request::Snapshot);
+            self.outputs.push_back(Output::Snapshot { id, resume });
+            return id;
+        }
+        let id = self.begin(now, LaneId::Pull, Request::Pull);
+        let start = self.pull.start();
+        let (from, _) = *self.pull.chain.get_or_insert((start, now));
+        self.pull.asked = (self.pull.need, from);
+        self.outputs.push_back(Output::Pull { id, from });
+        id
+    }
+
+    /// From now on `synced` needs a pull that begins after this moment.
+    pub(super) fn need_proof(&mut self) {
+        self.pull.need = self.pull.need.wrapping_add(1);
+        self.pull.full = true;
+    }
+
+    pub(super) fn announced(&mut self, cursor: Cursor) {
+        let known = self.pull.note_seen(cursor);
+        let ours = self.pull.cursor.unwrap_or_default();
+        if cursor > ours {
+            self.need_proof();
+        } else if cursor < ours && !known {
+            self.pull.look_below(cursor);
+            self.need_proof();
+        }
+    }
+
+    pub(super) fn on_pulled(
+        &mut self,
+        now: Timestamp,
+        id: RequestId,
+        result: Result<Pulled, Failure>,
+    ) {
+        let Some(flight) = self.take_flight(LaneId::Pull, id) else {
+            return;
+        };
+        let verdict = result.and_then(|page| self.check(page).map(|()| page));
+        match verdict {
+            Ok(page) => {
+                self.succeed(now, LaneId::Pull, flight);
+                self.apply(now, page);
+            }
+            Err(failure) => self.fail(now, LaneId::Pull, flight, &failure),
+        }
+    }
+
+    /// Pages that would keep us asking for ever are no pages.
+    fn check(&self, page: Pulled) -> Result<(), Failure> {
+        let (_, from) = self.pull.asked;
+        if page.reset_required && self.pull.resets >= RESETS_MAX {
+            return Err(Failure::local(
+                Cause::BadResponse,
+                "the service asks for one snapshot after the other",
+            ));
+        }
+        if !page.reset_required && page.changes > 0 && page.next <= from {
+            return Err(Failure::local(
+                Cause::BadResponse,
+                "a page of changes does not lead beyond its own cursor",
+            ));
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, now: Timestamp, page: Pulled) {
+        let (asked_need, from) = self.pull.asked;
+        if page.reset_required {
+            self.pull.resets += 1;
+            self.pull.chain = None;
+            self.pull.look = None;
+            self.pull.snapshot = Some((page.next > Cursor::ZERO).then_some(page.next));
+            return;
+        }
+        self.pull.resets = 0;
+        let ours = self.pull.cursor;
+        if page.changes == 0 {
+            if page.next > Cursor::ZERO && page.next < from && !self.pull.note_seen(page.next) {
+                // The server's own head lies below what we asked for.
+                self.pull.look_below(page.next);
+            }
+            self.move_to(now, page.next.max(from));
+            self.finish_chain(now, Some(asked_need));
+            return;
+        }
+        if let Some(look) = &mut self.pull.look {
+            look.head = look.head.max(page.next);
+        }
+        if let Some((next, _)) = &mut self.pull.chain {
+            *next = page.next;
+        }
+        if !self.move_to(now, page.next)
+            && !self.pull.full
+            && self.pull.look.is_none()
+            && Some(page.next) == ours
+        {
+            // The overlap was read again, and that is all that was wanted.
+            self.finish_chain(now, None);
+        }
+    }
+
+    /// Takes over a cursor beyond ours; says whether it was one.
+    fn move_to(&mut self, now: Timestamp, cursor: Cursor) -> bool {
+        let first = self.pull.cursor.is_none();
+        let beyond = cursor > self.pull.cursor.unwrap_or_default();
+        if beyond {
+            self.pull.moved_at = Some(now);
+            self.timers.arm(Timer::Settle, now + LATE_COMMIT);
+        }
+        if beyond || first {
+            self.pull.cursor = Some(cursor);
+        }
+        beyond
+    }
+
+    /// The last page was read; `covers` is what it proves.
+    fn finish_chain(&mut self, now: Timestamp, covers: Option<u32>) {
+        let Some((_, began)) = self.pull.chain.take() else {
+            // A look began meanwhile, and starts a chain of its own.
+            return;
+        };
+        self.pull.settle = false;
+        let ours = self.pull.cursor.unwrap_or_default();
+        if let Some(look) = self.pull.look.take()
+            && look.head < ours
+        {
+            // Everything above is gone: the database was restored. What it holds now is the truth.
+            self.pull.snapshot = Some(Some(look.head));
+            return;
+        }
+        match self.pull.moved_at {
+            Some(moved) if began >= moved + LATE_COMMIT => {
+                self.pull.settled = ours;
+                self.pull.moved_at = None;
+            }
+            Some(moved) if !self.timers.armed(Timer::Settle) => {
+                self.timers.arm(Timer::Settle, moved.max(now) + LATE_COMMIT);
+            }
+            _ => {}
+        }
+        if let Some(covers) = covers {
+            self.pull.proved = covers;
+            self.pull.full = covers != self.pull.need;
+        }
+        self.poll_worked(now);
+    }
+
+    pub(super) fn on_snapshotted(
+        &mut self,
+        now: Timestamp,
+        id: RequestId,
+        result: Result<Cursor, Failure>,
+    ) {
+        let Some(flight) = self.take_flight(LaneId::Pull, id) else {
+            return;
+        };
+        match result {
+            Ok(cursor) => {
+                self.succeed(now, LaneId::Pull, flight);
+                self.pull.cursor = Some(cursor);
+                self.pull.settled = cursor;
+                self.pull.moved_at = Some(now);
+                self.timers.arm(Timer::Settle, now + LATE_COMMIT);
+                self.pull.snapshot = None;
+                self.pull.full = true;
+            }
+            Err(failure) => self.fail(now, LaneId::Pull, flight, &failure),
+        }
+    }
+
+    pub(super) fn on_settle(&mut self) {
+        self.pull.settle = true;
+    }
+
+    pub(super) fn on_poll(&mut self) {
+        self.pull.full = true;
+    }
+
+    pub(super) fn on_pull_watch(&mut self, now: Timestamp) {
+        if let Some(flight) = self.lane(LaneId::Pull).flight.take() {
+            self.outputs.push_back(Output::Abort { id: flight.id });
+            let late = Failure::local(Cause::ResponseTimeout, "no answer in time");
+            self.fail(now, LaneId::Pull, flight, &late);
+        }
+    }
+
+    /// The request under way was given up; its pages are read anew.
+    pub(super) fn reset_pull(&mut self) {
+        self.pull.chain = None;
+    }
+}
+
+/// The longest time that a transaction is expected to hold a number before it commits.
+const LATE_COMMIT: Duration = Duration::from_secs(10);
+/// How many numbers back the overlap reaches at most: half a page, so that news fits in the same one.
+const OVERLAP_MAX: u64 = 250;
+const RESETS_MAX: u8 = 2;

@@ -1,0 +1,64 @@
+//! The push lane: asks for a batch while something waits. What is in it is the outbox's affair.
+
+use super::lane::LaneId;
+use super::{Backlog, Engine, Output, RequestId};
+use crate::cause::Cause;
+use crate::failure::{Failure, Request};
+use crate::time::Timestamp;
+
+#[derive(Debug)]
+pub(super) struct Push {
+    pub(super) backlog: Backlog,
+}
+
+impl Engine {
+    pub(super) fn advance_push(&mut self, now: Timestamp) {
+        if self.push.backlog.waiting > 0 && self.lane_ready(LaneId::Push) && self.in_pace(now) {
+            self.begin_push(now);
+        }
+    }
+
+    pub(super) fn begin_push(&mut self, now: Timestamp) -> RequestId {
+        let id = self.begin(now, LaneId::Push, Request::Push);
+        let ops_max = PUSH_OPS_MAX;
+        self.outputs.push_back(Output::Push { id, ops_max });
+        id
+    }
+
+    pub(super) fn on_pushed(
+        &mut self,
+        now: Timestamp,
+        id: RequestId,
+        result: Result<Backlog, Failure>,
+    ) {
+        let Some(flight) = self.take_flight(LaneId::Push, id) else {
+            return;
+        };
+        match result {
+            Ok(backlog) => {
+                self.succeed(now, LaneId::Push, flight);
+                self.set_backlog(backlog);
+            }
+            Err(failure) => self.fail(now, LaneId::Push, flight, &failure),
+        }
+    }
+
+    pub(super) fn set_backlog(&mut self, backlog: Backlog) {
+        self.push.backlog = backlog;
+        if backlog.waiting == 0 {
+            // With nothing to send there is nothing that could fail.
+            self.lane(LaneId::Push).failing = None;
+        }
+    }
+
+    pub(super) fn on_push_watch(&mut self, now: Timestamp) {
+        if let Some(flight) = self.lane(LaneId::Push).flight.take() {
+            self.outputs.push_back(Output::Abort { id: flight.id });
+            let late = Failure::local(Cause::ResponseTimeout, "no answer in time");
+            self.fail(now, LaneId::Push, flight, &late);
+        }
+    }
+}
+
+/// The contract's limit for one batch.
+const PUSH_OPS_MAX: u32 = 100;

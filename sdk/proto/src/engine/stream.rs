@@ -1,0 +1,370 @@
+//! The stream lane: ticket, open, `ready`, alive; and the fallback to polling when that fails.
+
+use std::time::Duration;
+
+use super::lane::{Flight, LaneId};
+use super::timers::Timer;
+use super::{Engine, Output, RequestId, StreamEvent};
+use crate::cause::Cause;
+use crate::failure::{Failure, Request};
+use crate::policy::{self, Class};
+use crate::retry;
+use crate::time::{Timestamp, millis};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    /// A ticket or the stream has been asked for.
+    Asking,
+    /// Headers came; `ready` has not.
+    Accepted(RequestId),
+    Live {
+        id: RequestId,
+        since: Timestamp,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    phase: Phase,
+    /// The server's `retry:` field.
+    retry_field: Option<Duration>,
+    /// Failures in a row, proper closes aside.
+    failures: u32,
+    /// The one fast reconnect has been spent; living for a while earns another.
+    again_used: bool,
+    /// The stream does not work: pulls go out at intervals instead.
+    pub(super) polling: bool,
+    /// While polling: no attempt before this time, and then only after a poll that worked.
+    pub(super) parked: Option<Timestamp>,
+    attempted_at: Timestamp,
+    /// Seconds of proven life, in steps.
+    steps: u32,
+    last_beat: Option<Timestamp>,
+    /// The latest heartbeat intervals in ms, oldest overwritten first.
+    beats: [u32; 4],
+    beat_count: u8,
+}
+
+impl Stream {
+    pub(super) fn new() -> Self {
+        Self {
+            phase: Phase::Idle,
+            retry_field: None,
+            failures: 0,
+            again_used: false,
+            polling: false,
+            parked: None,
+            attempted_at: Timestamp::default(),
+            steps: 0,
+            last_beat: None,
+            beats: [0; 4],
+            beat_count: 0,
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase == Phase::Idle
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Live { .. })
+    }
+
+    /// How long the stream may be silent: a multiple of what the server showed to be its habit.
+    fn silence_max(&self) -> Duration {
+        let largest = self.beats.into_iter().max().unwrap_or(0);
+        if largest == 0 {
+            return SILENCE_DEFAULT;
+        }
+        (Duration::from_millis(u64::from(largest)) * 9 / 4).clamp(SILENCE_MIN, SILENCE_MAX)
+    }
+}
+
+impl Engine {
+    pub(super) fn advance_stream(&mut self, now: Timestamp) {
+        if self.stream.is_idle()
+            && self.stream.parked.is_none()
+            && self.lane_ready(LaneId::Stream)
+            && self.in_pace(now)
+        {
+            self.begin_ticket(now);
+        }
+    }
+
+    pub(super) fn begin_ticket(&mut self, now: Timestamp) -> RequestId {
+        let id = self.begin(now, LaneId::Stream, Request::Ticket);
+        self.stream.phase = Phase::Asking;
+        self.stream.attempted_at = now;
+        self.stream.parked = None;
+        self.outputs.push_back(Output::RequestTicket { id });
+        id
+    }
+
+    pub(super) fn on_ticket(
+        &mut self,
+        now: Timestamp,
+        id: RequestId,
+        result: Result<Timestamp, Failure>,
+    ) {
+        let Some(flight) = self.take_flight(LaneId::Stream, id) else {
+            return;
+        };
+        self.stream.phase = Phase::Idle;
+        match result {
+            Ok(expires_at) => {
+                self.succeed(now, LaneId::Stream, flight);
+                if !self.gate.is_open() {
+                    // The others learnt meanwhile that nobody may send: the ticket goes unused.
+                    self.outputs.push_back(Output::Abort { id });
+                } else if expires_at <= now {
+                    self.outputs.push_back(Output::Abort { id });
+                    let late = Failure::local(Cause::TicketExpired, "the ticket came expired");
+                    self.stream_refused(now, flight, &late, Duration::ZERO);
+                } else {
+                    let ticket = id;
+                    let id = self.begin(now, LaneId::Stream, Request::Events);
+                    self.stream.phase = Phase::Asking;
+                    self.outputs.push_back(Output::OpenStream { id, ticket });
+                }
+            }
+            Err(failure) => self.stream_refused(now, flight, &failure, Duration::ZERO),
+        }
+    }
+
+    pub(super) fn on_opened(&mut self, now: Timestamp, id: RequestId, result: Result<(), Failure>) {
+        let Some(flight) = self.take_flight(LaneId::Stream, id) else {
+            return;
+        };
+        self.stream.phase = Phase::Idle;
+        match result {
+            Ok(()) => {
+                self.stream.phase = Phase::Accepted(id);
+                self.timers
+                    .arm(Timer::StreamWatch, now + self.config.ready_timeout);
+            }
+            Err(failure) => self.stream_refused(now, flight, &failure, Duration::ZERO),
+        }
+    }
+
+    pub(super) fn on_event(&mut self, now: Timestamp, id: RequestId, event: StreamEvent) {
+        match self.stream.phase {
+            Phase::Accepted(open) if open == id => {
+                if let StreamEvent::Retry(field) = event {
+                    self.stream.retry_field = Some(field);
+                }
+                if event != StreamEvent::Ready {
+                    return;
+                }
+                self.stream.phase = Phase::Live { id, since: now };
+                self.stream.last_beat = None;
+                self.stream.steps = 0;
+                let lane = self.lane(LaneId::Stream);
+                lane.failing = None;
+                lane.worked_at = Some(now);
+                self.timers.stop(Timer::Grace);
+                self.timers.stop(Timer::NoStream);
+                self.timers.arm(Timer::Steady, now + STEADY);
+                self.need_proof();
+            }
+            Phase::Live { id: open, .. } if open == id => {
+                self.lane(LaneId::Stream).worked_at = Some(now);
+                match event {
+                    StreamEvent::Heartbeat => self.beat(now),
+                    StreamEvent::Sync(cursor) => self.announced(cursor),
+                    StreamEvent::Retry(field) => self.stream.retry_field = Some(field),
+                    StreamEvent::Ready | StreamEvent::Other => {}
+                }
+            }
+            _ => return,
+        }
+        self.timers
+            .arm(Timer::StreamWatch, now + self.stream.silence_max());
+    }
+
+    pub(super) fn on_closed(&mut self, now: Timestamp, id: RequestId, failure: Option<Failure>) {
+        let failure =
+            failure.unwrap_or_else(|| Failure::local(Cause::StreamClosed, "the stream was closed"));
+        self.lose_stream(now, id, &failure);
+    }
+
+    /// The watchdog went off: an answer, `ready` or a sign of life is overdue.
+    pub(super) fn on_stream_watch(&mut self, now: Timestamp, due: Timestamp) {
+        if let Some(flight) = self.lane(LaneId::Stream).flight.take() {
+            self.stream.phase = Phase::Idle;
+            self.outputs.push_back(Output::Abort { id: flight.id });
+            let late = Failure::local(Cause::ResponseTimeout, "no answer in time");
+            self.stream_refused(now, flight, &late, Duration::ZERO);
+        } else if let Phase::Accepted(id) | Phase::Live { id, .. } = self.stream.phase {
+            self.outputs.push_back(Output::Abort { id });
+            let failure = if now.since(due) > OVERSLEPT {
+                // This device slept: the silence is its own, and no reason for alarm.
+                Failure::local(Cause::StreamClosed, "the device slept through the stream")
+            } else {
+                Failure::local(
+                    Cause::StreamStalled,
+                    "nothing came through the stream in time",
+                )
+            };
+            self.lose_stream(now, id, &failure);
+        }
+    }
+
+    fn lose_stream(&mut self, now: Timestamp, lost: RequestId, failure: &Failure) {
+        let lived = match self.stream.phase {
+            Phase::Accepted(id) if id == lost => Duration::ZERO,
+            Phase::Live { id, since } if id == lost => now.since(since),
+            _ => return,
+        };
+        self.stream.phase = Phase::Idle;
+        self.timers.stop(Timer::StreamWatch);
+        self.timers.stop(Timer::Steady);
+        self.timers.arm(Timer::NoStream, now + NO_STREAM_MAX);
+        let flight = Flight {
+            id: lost,
+            request: Request::Events,
+            token_epoch: self.account.epoch,
+        };
+        self.stream_refused(now, flight, failure, lived);
+    }
+
+    /// One fast reconnect where the cause is harmless, else what the policy says.
+    fn stream_refused(
+        &mut self,
+        now: Timestamp,
+        flight: Flight,
+        failure: &Failure,
+        lived: Duration,
+    ) {
+        let again = policy::rule(failure.cause, flight.request).class == Class::Again
+            && (failure.cause != Cause::StreamClosed || lived >= STEADY)
+            && !self.stream.again_used
+            && !self.gate.is_probe(flight.id);
+        if !again {
+            self.fail(now, LaneId::Stream, flight, failure);
+            return;
+        }
+        self.stream.again_used = true;
+        let spread = retry::reconnect_spread(self.stream.retry_field);
+        let at = now + retry::uniform(&mut self.rng, spread);
+        self.arm_attempt(Timer::StreamRetry, at, LaneId::Stream.cost());
+        if self.lane(LaneId::Stream).failing.is_none() {
+            self.timers.arm(Timer::Grace, now + GRACE);
+        }
+    }
+
+    /// After a failure that counts: is it time to poll?
+    pub(super) fn stream_failed(&mut self, now: Timestamp) {
+        self.timers.stop(Timer::Grace);
+        self.stream.failures += 1;
+        if self.stream.failures >= FAILURES_MAX {
+            self.start_polling(now);
+        }
+    }
+
+    pub(super) fn on_no_stream(&mut self, now: Timestamp) {
+        self.start_polling(now);
+        if !self.stream.polling {
+            self.timers.arm(Timer::NoStream, now + POLL);
+        }
+    }
+
+    pub(super) fn on_grace(&mut self) {
+        let lane = self.lane(LaneId::Stream);
+        lane.failing = lane.failing.or(Some(Cause::StreamClosed));
+    }
+
+    fn start_polling(&mut self, now: Timestamp) {
+        let pulls_work = self.lane(LaneId::Pull).failing.is_none();
+        if self.stream.polling || self.stream.is_live() || !self.gate.is_open() || !pulls_work {
+            return;
+        }
+        self.stream.polling = true;
+        if let Some(at) = self.timers.at(Timer::StreamRetry) {
+            self.timers.stop(Timer::StreamRetry);
+            self.park_stream(at);
+        }
+        let lane = self.lane(LaneId::Stream);
+        lane.failing = lane.failing.or(Some(Cause::StreamStalled));
+        self.arm_attempt(Timer::Poll, now, 1);
+    }
+
+    pub(super) fn stop_polling(&mut self) {
+        self.stream.polling = false;
+        self.timers.stop(Timer::Poll);
+    }
+
+    pub(super) fn park_stream(&mut self, at: Timestamp) {
+        self.stream.parked = Some(at.max(self.stream.attempted_at + STREAM_EVERY));
+    }
+
+    /// A poll worked: the next one is due, and perhaps a try of the stream as well.
+    pub(super) fn poll_worked(&mut self, now: Timestamp) {
+        if !self.stream.polling {
+            return;
+        }
+        if !self.timers.armed(Timer::Poll) {
+            self.forgive_one();
+            let patience = if self.metered || self.hidden { 4 } else { 1 };
+            let at = now + POLL * patience + retry::uniform(&mut self.rng, POLL_JITTER);
+            self.arm_attempt(Timer::Poll, at, 1);
+        }
+        let due = self.stream.parked.is_some_and(|at| at <= now);
+        if due && self.budget.earliest(now) == now {
+            self.budget.reserve(now, LaneId::Stream.cost());
+            self.stream.parked = None;
+        }
+    }
+
+    /// The stream has lived for one more step: backoff is forgiven by stability alone.
+    pub(super) fn on_steady(&mut self, now: Timestamp) {
+        self.stream.steps += 1;
+        self.stream.again_used = false;
+        self.stream.failures = 0;
+        self.forgive_one();
+        if self.stream.steps >= STEPS_TO_RESET {
+            self.gate.attempt = 0;
+            self.lane(LaneId::Stream).attempt = 0;
+        } else {
+            self.timers.arm(Timer::Steady, now + STEADY);
+        }
+    }
+
+    pub(super) fn reset_stream(&mut self) {
+        if let Phase::Accepted(id) | Phase::Live { id, .. } = self.stream.phase {
+            self.outputs.push_back(Output::Abort { id });
+        }
+        self.stream.phase = Phase::Idle;
+        self.stream.parked = None;
+        self.stop_polling();
+    }
+
+    fn forgive_one(&mut self) {
+        self.gate.attempt = self.gate.attempt.saturating_sub(1);
+        let lane = self.lane(LaneId::Stream);
+        lane.attempt = lane.attempt.saturating_sub(1);
+    }
+
+    fn beat(&mut self, now: Timestamp) {
+        if let Some(last) = self.stream.last_beat.replace(now) {
+            let slot = usize::from(self.stream.beat_count) % self.stream.beats.len();
+            self.stream.beats[slot] = u32::try_from(millis(now.since(last))).unwrap_or(u32::MAX);
+            self.stream.beat_count = self.stream.beat_count.wrapping_add(1);
+        }
+    }
+}
+
+/// A stream that lived this long was a stream.
+const STEADY: Duration = Duration::from_secs(10);
+const STEPS_TO_RESET: u32 = 6;
+const GRACE: Duration = Duration::from_secs(10);
+const FAILURES_MAX: u32 = 3;
+pub(super) const NO_STREAM_MAX: Duration = Duration::from_secs(90);
+const POLL: Duration = Duration::from_secs(30);
+const POLL_JITTER: Duration = Duration::from_secs(5);
+const STREAM_EVERY: Duration = Duration::from_secs(60);
+const SILENCE_DEFAULT: Duration = Duration::from_secs(45);
+const SILENCE_MIN: Duration = Duration::from_secs(15);
+const SILENCE_MAX: Duration = Duration::from_secs(120);
+/// A timer that goes off this late has slept with the device.
+const OVERSLEPT: Duration = Duration::from_secs(10);
