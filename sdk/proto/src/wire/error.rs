@@ -24,10 +24,18 @@ pub enum ErrorEnvelope {
 #[serde(rename_all = "camelCase")]
 pub struct ServiceError {
     /// What kind, in capitals (`SERVICE_UNAVAILABLE`).
-    #[serde(default, deserialize_with = "lenient::text")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::text",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub code: Option<String>,
     /// For people.
-    #[serde(default, deserialize_with = "lenient::text")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::text",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub message: Option<String>,
     /// Whether the service thinks that trying again can help.
     #[serde(
@@ -46,14 +54,14 @@ pub struct ServiceError {
     /// Not before this many milliseconds have passed.
     #[serde(
         default,
-        deserialize_with = "lenient::number",
+        with = "lenient::hint",
         skip_serializing_if = "Option::is_none"
     )]
     pub retry_after_ms: Option<f64>,
     /// Not before this many seconds have passed.
     #[serde(
         default,
-        deserialize_with = "lenient::number",
+        with = "lenient::hint",
         skip_serializing_if = "Option::is_none"
     )]
     pub retry_after_seconds: Option<f64>,

@@ -34,3 +34,22 @@ pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     Ok(Value::deserialize(deserializer)?.as_bool())
 }
+
+/// An optional [`number`], written without a fraction where it has none.
+pub(super) mod hint {
+    use serde::Serializer;
+
+    pub(in crate::wire) use super::number as deserialize;
+
+    #[expect(clippy::ref_option, reason = "serde passes a reference")]
+    pub(in crate::wire) fn serialize<S: Serializer>(
+        hint: &Option<f64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match *hint {
+            Some(n) if n.fract() == 0.0 && n.abs() < 9e15 => serializer.serialize_i64(n as i64),
+            Some(n) => serializer.serialize_f64(n),
+            None => serializer.serialize_none(),
+        }
+    }
+}
