@@ -15,6 +15,7 @@ pub mod time;
 pub mod wire;
 
 pub use cause::{Cause, Layer};
+pub use engine::Engine;
 pub use failure::{Failure, Request};
 pub use status::{Ask, Lifecycle, Link, SyncState, SyncStatus};
 pub use time::Timestamp;

@@ -80,11 +80,11 @@ impl Bucket {
         at.max(self.full_at - self.burst)
     }
 
-    /// Takes `tokens` for the earliest such time, and says which time it is.
-    pub(crate) fn reserve(&mut self, at: Timestamp, tokens: u32) -> Timestamp {
+    /// Takes `tokens` now, for use at the earliest time from `at` on that they allow; says which.
+    pub(crate) fn reserve(&mut self, now: Timestamp, at: Timestamp, tokens: u32) -> Timestamp {
         let room = self.burst.saturating_sub(self.interval * (tokens - 1));
         let at = at.max(self.full_at - room);
-        self.full_at = self.full_at.max(at) + self.interval * tokens;
+        self.full_at = self.full_at.max(now) + self.interval * tokens;
         at
     }
 }

@@ -56,13 +56,13 @@ impl Engine {
         self.gate.cause = Some(cause);
         if !probe && !self.gate.is_open() {
             // Sent before the gate closed: no new attempt of ours, but its floor counts.
-            self.respect_floor();
+            self.respect_floor(now);
             return;
         }
         self.gate.passage = Passage::Closed;
         self.gate.attempt += 1;
         let at = now + retry::delay(&mut self.rng, class, self.gate.attempt, floor);
-        self.arm_attempt(Timer::Gate, at.max(self.gate.floor), 1);
+        self.arm_attempt(now, Timer::Gate, at.max(self.gate.floor), 1);
     }
 
     /// Nobody sends before that time (or now, where a floor does not forbid it); then one probe.
@@ -81,7 +81,7 @@ impl Engine {
         if self.gate.floor > now {
             // Another answer asked for more time while the probe was out.
             self.gate.passage = Passage::Closed;
-            self.respect_floor();
+            self.respect_floor(now);
             return;
         }
         self.gate.passage = Passage::Open;
@@ -129,7 +129,7 @@ impl Engine {
         }
     }
 
-    fn respect_floor(&mut self) {
+    fn respect_floor(&mut self, now: Timestamp) {
         if self.gate.passage == Passage::Closed
             && self
                 .timers
@@ -137,7 +137,7 @@ impl Engine {
                 .is_none_or(|at| at < self.gate.floor)
         {
             let at = self.gate.floor + retry::uniform(&mut self.rng, FOLLOW);
-            self.arm_attempt(Timer::Gate, at, 1);
+            self.arm_attempt(now, Timer::Gate, at, 1);
         }
     }
 }

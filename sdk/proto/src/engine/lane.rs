@@ -80,7 +80,7 @@ impl Engine {
     /// Books one request: its id, its watchdog, its place in the client's pace.
     pub(super) fn begin(&mut self, now: Timestamp, lane: LaneId, request: Request) -> RequestId {
         let id = self.fresh_id();
-        self.pace.reserve(now, 1);
+        self.pace.reserve(now, now, 1);
         self.timers.stop(lane.retry());
         self.timers.arm(lane.watch(), now + self.limit(request));
         let token_epoch = self.account.epoch;
@@ -169,13 +169,13 @@ impl Engine {
         if lane == LaneId::Stream && self.stream.polling {
             self.park_stream(at);
         } else {
-            self.arm_attempt(lane.retry(), at, lane.cost());
+            self.arm_attempt(now, lane.retry(), at, lane.cost());
         }
     }
 
     /// Arms a retry, probe or poll for the earliest time that budget and pace allow.
-    pub(super) fn arm_attempt(&mut self, timer: Timer, at: Timestamp, cost: u32) {
-        let at = self.budget.reserve(self.pace.earliest(at), cost);
+    pub(super) fn arm_attempt(&mut self, now: Timestamp, timer: Timer, at: Timestamp, cost: u32) {
+        let at = self.budget.reserve(now, self.pace.earliest(at), cost);
         self.timers.arm(timer, at);
     }
 

@@ -146,7 +146,7 @@ impl Engine {
                 refreshed: false,
             },
             stream: Stream::new(),
-            pull: Pull::new(now, config.cursor),
+            pull: Pull::new(config.cursor),
             push: Push {
                 backlog: config.backlog,
             },
@@ -365,6 +365,7 @@ impl Engine {
         if self.may_send() {
             self.need_proof();
             self.probe_from(now);
+            self.settle_later(now);
             self.timers.arm(Timer::NoStream, now + NO_STREAM_MAX);
         }
     }

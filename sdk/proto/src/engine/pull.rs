@@ -16,14 +16,14 @@ pub(super) struct Pull {
     pub(super) cursor: Option<Cursor>,
     /// Below or at this cursor nothing can be committed late any more.
     settled: Cursor,
-    /// When `cursor` last moved, until the overlap was read again a while after that.
-    moved_at: Option<Timestamp>,
+    /// What will be settled once the overlap has been read again; its timer is armed.
+    settling: Option<Cursor>,
     /// Pages have to be read until one is empty.
     pub(super) full: bool,
     /// The overlap has to be read again.
     settle: bool,
-    /// Where the pages being read go on, and when their first one was asked for.
-    chain: Option<(Cursor, Timestamp)>,
+    /// Where the pages being read go on, and whether they began with the overlap.
+    chain: Option<(Cursor, bool)>,
     look: Option<Look>,
     /// A snapshot has to be taken, resuming at that cursor.
     snapshot: Option<Option<Cursor>>,
@@ -49,11 +49,11 @@ struct Look {
 }
 
 impl Pull {
-    pub(super) fn new(now: Timestamp, cursor: Option<Cursor>) -> Self {
+    pub(super) fn new(cursor: Option<Cursor>) -> Self {
         Self {
             cursor,
             settled: Cursor::ZERO,
-            moved_at: cursor.map(|_| now),
+            settling: cursor,
             full: false,
             settle: false,
             chain: None,
@@ -77,12 +77,9 @@ impl Pull {
     }
 
     fn start(&self) -> Cursor {
-        let cursor = self.cursor.unwrap_or_default();
-        let mut from = cursor;
-        if self.moved_at.is_some() {
-            from = self
-                .settled
-                .max(Cursor(cursor.0.saturating_sub(OVERLAP_MAX)));
+        let mut from = self.cursor.unwrap_or_default();
+        if self.settle {
+            from = self.settled.max(Cursor(from.0.saturating_sub(OVERLAP_MAX)));
         }
         self.look.map_or(from, |look| look.from.min(from))
     }
@@ -122,8 +119,8 @@ impl Engine {
             return id;
         }
         let id = self.begin(now, LaneId::Pull, Request::Pull);
-        let start = self.pull.start();
-        let (from, _) = *self.pull.chain.get_or_insert((start, now));
+        let first = (self.pull.start(), self.pull.settle);
+        let (from, _) = *self.pull.chain.get_or_insert(first);
         self.pull.asked = (self.pull.need, from);
         self.outputs.push_back(Output::Pull { id, from });
         id
@@ -223,9 +220,9 @@ impl Engine {
     fn move_to(&mut self, now: Timestamp, cursor: Cursor) -> bool {
         let first = self.pull.cursor.is_none();
         let beyond = cursor > self.pull.cursor.unwrap_or_default();
-        if beyond {
-            self.pull.moved_at = Some(now);
-            self.timers.arm(Timer::Settle, now + LATE_COMMIT);
+        if beyond && self.pull.settling.is_none() {
+            self.pull.settling = Some(cursor);
+            self.settle_later(now);
         }
         if beyond || first {
             self.pull.cursor = Some(cursor);
@@ -235,11 +232,10 @@ impl Engine {
 
     /// The last page was read; `covers` is what it proves.
     fn finish_chain(&mut self, now: Timestamp, covers: Option<u32>) {
-        let Some((_, began)) = self.pull.chain.take() else {
+        let Some((_, overlap)) = self.pull.chain.take() else {
             // A look began meanwhile, and starts a chain of its own.
             return;
         };
-        self.pull.settle = false;
         let ours = self.pull.cursor.unwrap_or_default();
         if let Some(look) = self.pull.look.take()
             && look.head < ours
@@ -248,15 +244,11 @@ impl Engine {
             self.pull.snapshot = Some(Some(look.head));
             return;
         }
-        match self.pull.moved_at {
-            Some(moved) if began >= moved + LATE_COMMIT => {
-                self.pull.settled = ours;
-                self.pull.moved_at = None;
-            }
-            Some(moved) if !self.timers.armed(Timer::Settle) => {
-                self.timers.arm(Timer::Settle, moved.max(now) + LATE_COMMIT);
-            }
-            _ => {}
+        if overlap {
+            self.pull.settle = false;
+            self.pull.settled = self.pull.settling.unwrap_or(ours);
+            self.pull.settling = (ours > self.pull.settled).then_some(ours);
+            self.settle_later(now);
         }
         if let Some(covers) = covers {
             self.pull.proved = covers;
@@ -279,12 +271,19 @@ impl Engine {
                 self.succeed(now, LaneId::Pull, flight);
                 self.pull.cursor = Some(cursor);
                 self.pull.settled = cursor;
-                self.pull.moved_at = Some(now);
-                self.timers.arm(Timer::Settle, now + LATE_COMMIT);
+                self.pull.settling = Some(cursor);
+                self.settle_later(now);
                 self.pull.snapshot = None;
                 self.pull.full = true;
             }
             Err(failure) => self.fail(now, LaneId::Pull, flight, &failure),
+        }
+    }
+
+    /// Reads the overlap again once whatever was in the making has been committed.
+    pub(super) fn settle_later(&mut self, now: Timestamp) {
+        if self.pull.settling.is_some() {
+            self.timers.arm(Timer::Settle, now + LATE_COMMIT);
         }
     }
 

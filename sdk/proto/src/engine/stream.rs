@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::gate::FOLLOW;
 use super::lane::{Flight, LaneId};
 use super::timers::Timer;
 use super::{Engine, Output, RequestId, StreamEvent};
@@ -238,6 +239,7 @@ impl Engine {
     ) {
         let again = policy::rule(failure.cause, flight.request).class == Class::Again
             && (failure.cause != Cause::StreamClosed || lived >= STEADY)
+            && failure.retry_after.is_none()
             && !self.stream.again_used
             && !self.gate.is_probe(flight.id);
         if !again {
@@ -247,7 +249,8 @@ impl Engine {
         self.stream.again_used = true;
         let spread = retry::reconnect_spread(self.stream.retry_field);
         let at = now + retry::uniform(&mut self.rng, spread);
-        self.arm_attempt(Timer::StreamRetry, at, LaneId::Stream.cost());
+        let at = at.max(self.lane(LaneId::Stream).floor);
+        self.arm_attempt(now, Timer::StreamRetry, at, LaneId::Stream.cost());
         if self.lane(LaneId::Stream).failing.is_none() {
             self.timers.arm(Timer::Grace, now + GRACE);
         }
@@ -286,7 +289,8 @@ impl Engine {
         }
         let lane = self.lane(LaneId::Stream);
         lane.failing = lane.failing.or(Some(Cause::StreamStalled));
-        self.arm_attempt(Timer::Poll, now, 1);
+        let soon = now + Duration::from_millis(1) + retry::uniform(&mut self.rng, FOLLOW);
+        self.arm_attempt(now, Timer::Poll, soon, 1);
     }
 
     pub(super) fn stop_polling(&mut self) {
@@ -303,16 +307,16 @@ impl Engine {
         if !self.stream.polling {
             return;
         }
+        let due = self.stream.parked.is_some_and(|at| at <= now);
+        if due && self.budget.earliest(now) == now {
+            self.budget.reserve(now, now, LaneId::Stream.cost());
+            self.stream.parked = None;
+        }
         if !self.timers.armed(Timer::Poll) {
             self.forgive_one();
             let patience = if self.metered || self.hidden { 4 } else { 1 };
             let at = now + POLL * patience + retry::uniform(&mut self.rng, POLL_JITTER);
-            self.arm_attempt(Timer::Poll, at, 1);
-        }
-        let due = self.stream.parked.is_some_and(|at| at <= now);
-        if due && self.budget.earliest(now) == now {
-            self.budget.reserve(now, LaneId::Stream.cost());
-            self.stream.parked = None;
+            self.arm_attempt(now, Timer::Poll, at, 1);
         }
     }
 

@@ -1,0 +1,122 @@
+//! Polling when the stream does not work, and back.
+
+use evenkeel_proto::engine::{Hint, Input};
+use evenkeel_proto::{Cause, Link, Request, SyncState};
+
+use crate::world::{Mood, World, fails, fails_after, ms, secs};
+
+fn polling(events: Mood) -> World {
+    let mut world = World::synced();
+    world.service.events = events;
+    world.cut(Some(Cause::ConnectionLost));
+    world.run_until("polling", secs(90), World::polls);
+    world
+}
+
+#[test]
+fn pulls_go_on_at_their_cadence_while_events_answer_503() {
+    let mut world = polling(fails_after(Cause::Upstream5xx, secs(20)));
+    world.run(secs(60));
+    let begun = world.now;
+    world.run(secs(600));
+    let sent = world.sent_since(begun);
+    let pulls: Vec<_> = sent.iter().filter(|s| s.request == Request::Pull).collect();
+    assert!((17..=20).contains(&pulls.len()), "{}", pulls.len());
+    for pair in pulls.windows(2) {
+        let gap = pair[1].at.since(pair[0].at);
+        assert!(gap >= secs(30) && gap <= ms(35_100), "{gap:?}");
+    }
+    let streams = sent.iter().filter(|s| s.request == Request::Events).count();
+    assert!((8..=10).contains(&streams), "{streams}");
+    assert_eq!(world.status().link, Link::Polling);
+    assert_eq!(world.status().state, SyncState::Degraded);
+    assert_eq!(world.status().cause, Some(Cause::Upstream5xx));
+}
+
+#[test]
+fn polling_carries_the_data_both_ways() {
+    let mut world = polling(fails(Cause::TicketStorageUnavailable));
+    world.service.head += 5;
+    world.local_writes(3);
+    world.run(secs(36));
+    assert_eq!(world.status().pending, 0);
+    assert_eq!(world.status().cursor.unwrap().0, world.service.head);
+    assert!(world.is_degraded(), "without a stream there is no proof");
+}
+
+#[test]
+fn the_first_proof_on_a_stream_ends_polling() {
+    let mut world = polling(fails(Cause::Upstream5xx));
+    world.run(secs(120));
+    world.service.heal();
+    world.run_until("synced", secs(75), World::is_synced);
+    assert_eq!(world.status().link, Link::Stream);
+    world.run(secs(15));
+    let begun = world.now;
+    world.run(secs(300));
+    assert!(
+        world.sent_since(begun).is_empty(),
+        "a quiet client asks for nothing"
+    );
+}
+
+#[test]
+fn ninety_seconds_without_a_stream_are_enough() {
+    let mut world = World::synced();
+    world.service.ready = false;
+    world.service.events = Mood::Silent;
+    world.service.ticket = Mood::Silent;
+    world.cut(None);
+    world.run_until("polling", secs(92), World::polls);
+}
+
+#[test]
+fn the_ticket_endpoint_alone_being_down_does_not_stop_pulls() {
+    let mut world = World::synced();
+    world.service.ticket = fails_after(Cause::Upstream5xx, secs(20));
+    world.cut(Some(Cause::ConnectionLost));
+    world.run_until("polling", secs(120), World::polls);
+    world.run(secs(60));
+    let begun = world.now;
+    world.run(secs(300));
+    let pulls = world
+        .sent_since(begun)
+        .iter()
+        .filter(|s| s.request == Request::Pull)
+        .count();
+    assert!(pulls >= 8, "{pulls}");
+}
+
+#[test]
+fn an_outage_while_polling_closes_the_gate_and_ends_as_it_should() {
+    let mut world = polling(fails(Cause::Upstream5xx));
+    world
+        .service
+        .all(&fails_after(Cause::NetworkError, secs(20)));
+    world.run_until("told", secs(40), |w| {
+        w.status().cause == Some(Cause::NetworkError)
+    });
+    assert_eq!(world.status().link, Link::None);
+    world.run(secs(100));
+    world.service.heal();
+    let next = world.status().next_attempt_at.unwrap();
+    world.run_until("synced", secs(60), World::is_synced);
+    assert!(world.now.since(next) <= secs(2));
+}
+
+#[test]
+fn a_metered_network_or_a_hidden_app_is_polled_less_often() {
+    for hint in [Hint::NetworkMetered, Hint::Background] {
+        let mut world = polling(fails(Cause::Upstream5xx));
+        world.input(Input::Hint(hint));
+        world.run(secs(120));
+        let begun = world.now;
+        world.run(secs(1200));
+        let pulls = world
+            .sent_since(begun)
+            .iter()
+            .filter(|s| s.request == Request::Pull)
+            .count();
+        assert!((8..=11).contains(&pulls), "{pulls}");
+    }
+}

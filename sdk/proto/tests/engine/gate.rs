@@ -1,0 +1,366 @@
+//! The gate: who waits after a failure, how long, and what goes out when it reopens.
+
+use evenkeel_proto::engine::{Hint, Input};
+use evenkeel_proto::policy::{Class, Scope};
+use evenkeel_proto::policy::{REQUESTS, rule};
+use evenkeel_proto::{Ask, Cause, Request, SyncState};
+
+use crate::world::{World, fails, fails_after, ms, secs};
+
+#[test]
+fn circuit_opening_while_live_keeps_the_stream_and_waits() {
+    let mut world = World::synced();
+    world.service.all(&fails_after(Cause::CircuitOpen, secs(7)));
+    world.change();
+    world.run(ms(100));
+    assert_eq!(world.status().cause, Some(Cause::CircuitOpen));
+    assert!(world.has_stream(), "a stream that lives is left alone");
+    let sent = world.sent.len();
+    world.local_writes(2);
+    world.run(secs(6));
+    assert_eq!(world.sent.len(), sent, "nothing while the gate is closed");
+    world.service.heal();
+    world.run_until("synced", secs(4), World::is_synced);
+    assert_eq!(world.sent[sent].request, Request::Pull);
+}
+
+#[test]
+fn origin_gone_in_mid_stream_is_told_at_once_and_healed_at_the_announced_time() {
+    let mut world = World::synced();
+    world
+        .service
+        .all(&fails_after(Cause::NetworkError, secs(20)));
+    world.cut(Some(Cause::ConnectionLost));
+    assert!(world.is_degraded());
+    world.run_until("the edge's cause", secs(2), |world| {
+        world.status().cause == Some(Cause::NetworkError)
+    });
+    for _ in 0..5 {
+        let next = world.status().next_attempt_at.unwrap();
+        let sent = world.sent.len();
+        world.run(next.since(world.now) - ms(1));
+        assert_eq!(world.sent.len(), sent);
+        world.run(ms(30));
+        assert_eq!(world.sent.len(), sent + 1, "one probe");
+        assert_eq!(world.sent[sent].at, next);
+        assert_eq!(world.sent[sent].request, Request::Pull);
+    }
+    let next = world.status().next_attempt_at.unwrap();
+    world.service.heal();
+    world.run_until("synced", secs(60), World::is_synced);
+    assert!(world.now.since(next) < secs(2));
+}
+
+#[test]
+fn no_hint_undercuts_the_servers_floor() {
+    let mut world = World::synced();
+    world
+        .service
+        .all(&fails_after(Cause::CircuitOpen, secs(60)));
+    world.change();
+    world.run(ms(100));
+    let sent = world.sent.len();
+    let floor = world.status().floor_from_server.unwrap();
+    for hint in [
+        Hint::RetryNow,
+        Hint::NetworkUp,
+        Hint::Foreground,
+        Hint::SyncNow,
+        Hint::TokenChanged,
+        Hint::NetworkMetered,
+    ] {
+        world.input(Input::Hint(hint));
+        world.run(secs(6));
+    }
+    world.input(Input::Hint(Hint::NetworkDown));
+    world.input(Input::Hint(Hint::NetworkUp));
+    world.input(Input::Suspend);
+    world.input(Input::Resume);
+    world.input(Input::Stop);
+    world.input(Input::Start);
+    world.run(floor.since(world.now) - ms(1));
+    assert_eq!(world.sent.len(), sent);
+    world.run(secs(2));
+    assert_eq!(world.sent.len(), sent + 1);
+}
+
+#[test]
+fn a_hint_cuts_our_own_backoff_short() {
+    let mut world = World::synced();
+    world.service.all(&fails(Cause::ConnectFailed));
+    world.cut(Some(Cause::ConnectionLost));
+    world.run(secs(120));
+    let sent = world.sent.len();
+    world.run_until("just failed", secs(60), |w| w.sent.len() > sent);
+    world.run(ms(50));
+    let sent = world.sent.len();
+    world.input(Input::Hint(Hint::RetryNow));
+    assert_eq!(world.sent.len(), sent + 1);
+    world.run(ms(100));
+    for _ in 0..10 {
+        world.input(Input::Hint(Hint::RetryNow));
+    }
+    assert_eq!(
+        world.sent.len(),
+        sent + 1,
+        "an impatient thumb is rate-limited"
+    );
+}
+
+#[test]
+fn rate_limiting_closes_the_gate_whatever_else_works() {
+    let mut world = World::synced();
+    world.service.push = fails_after(Cause::RateLimited, secs(54));
+    world.local_writes(1);
+    world.run(ms(100));
+    assert_eq!(world.status().cause, Some(Cause::RateLimited));
+    let sent = world.sent.len();
+    world.change();
+    world.run(secs(53));
+    assert_eq!(world.sent.len(), sent);
+    world.service.heal();
+    world.run_until("synced", secs(10), World::is_synced);
+    assert_eq!(world.sent[sent].request, Request::Pull);
+}
+
+#[test]
+fn a_lane_fails_alone_while_the_others_work() {
+    let mut world = World::synced();
+    world.service.push = fails(Cause::Upstream5xx);
+    world.local_writes(1);
+    world.run(secs(1));
+    assert_eq!(world.status().cause, Some(Cause::Upstream5xx));
+    let before = world.status().cursor;
+    world.change();
+    world.run(ms(200));
+    assert!(world.status().cursor > before, "pulls go on");
+    world.service.heal();
+    world.run_until("synced", secs(31), World::is_synced);
+}
+
+#[test]
+fn an_answer_from_before_the_closing_raises_the_floor_only() {
+    let mut world = World::synced();
+    world.service.push = fails_after(Cause::CircuitOpen, secs(40));
+    world.service.pull = fails_after(Cause::CircuitOpen, secs(5));
+    world.change();
+    world.run(ms(10));
+    world.local_writes(1);
+    world.run(ms(100));
+    let status = world.status();
+    assert_eq!(status.attempt, 1, "one outage, one attempt");
+    assert!(status.next_attempt_at.unwrap() >= world.now + secs(39));
+}
+
+#[test]
+fn a_steady_outage_costs_at_most_four_requests_a_minute() {
+    for cause in Cause::ALL.iter().copied() {
+        if rule(cause, Request::Pull).class == Class::Ask {
+            continue;
+        }
+        let mut world = World::synced();
+        world.service.all(&fails(cause));
+        world.cut(Some(Cause::ConnectionLost));
+        world.local_writes(3);
+        let begun = world.now;
+        world.run(secs(1800));
+        at_most_four_a_minute(&world, begun + secs(60), cause);
+    }
+}
+
+#[test]
+fn an_outage_of_one_kind_of_request_costs_no_more() {
+    for request in REQUESTS {
+        for cause in [Cause::Upstream5xx, Cause::Timeout, Cause::ServerError] {
+            let mut world = World::synced();
+            match request {
+                Request::Ticket => world.service.ticket = fails(cause),
+                Request::Events => world.service.events = fails(cause),
+                Request::Push => world.service.push = fails(cause),
+                _ => world.service.pull = fails(cause),
+            }
+            world.cut(Some(Cause::ConnectionLost));
+            world.local_writes(1);
+            let begun = world.now;
+            world.run(secs(1800));
+            at_most_four_a_minute(&world, begun + secs(60), cause);
+        }
+    }
+}
+
+fn at_most_four_a_minute(world: &World, since: evenkeel_proto::Timestamp, cause: Cause) {
+    let sent = world.sent_since(since);
+    for (i, first) in sent.iter().enumerate() {
+        let minute = sent[i..]
+            .iter()
+            .take_while(|s| s.at.since(first.at) < secs(60))
+            .count();
+        assert!(
+            minute <= 4,
+            "{cause}: {minute} requests in the minute from {first:?}: {sent:?}"
+        );
+    }
+}
+
+/// Every cause, met by every request, in every state that the engine can be in when it is sent.
+#[test]
+fn every_cause_on_every_request_in_every_state_has_the_tables_effect() {
+    for &cause in Cause::ALL {
+        for request in REQUESTS {
+            for state in ["starting", "live", "alone", "polling", "probing"] {
+                check_effect(cause, request, state);
+            }
+        }
+    }
+}
+
+fn check_effect(cause: Cause, request: Request, state: &str) {
+    let label = format!("{cause} on {request:?}, {state}");
+    let Some(mut world) = prepare(request, state) else {
+        return;
+    };
+    let rule = rule(cause, request);
+    let mood = fails(cause);
+    match request {
+        Request::Ticket => world.service.ticket = mood,
+        Request::Events => world.service.events = mood,
+        Request::Pull => world.service.pull = mood,
+        Request::Snapshot => world.service.snapshot = mood,
+        _ => world.service.push = mood,
+    }
+    let sent = world.sent.len();
+    world.run_until(&label, secs(200), |world| {
+        world.sent[sent..].iter().any(|s| s.request == request)
+    });
+    let was_probe = world.sent[sent].request == request && matches!(state, "starting" | "probing");
+    world.run(ms(21));
+    let status = world.status();
+    let now = world.now;
+    match rule.class {
+        Class::Ask if cause == Cause::DeviceRevoked => {
+            assert_eq!(status.ask, Ask::DeviceRevoked, "{label}");
+            let sent = world.sent.len();
+            world.run(secs(900));
+            assert_eq!(world.sent.len(), sent, "{label}");
+        }
+        Class::Ask => {
+            assert_eq!(world.refreshes.len(), 1, "{label}");
+        }
+        Class::Again if !was_probe => {
+            assert_ne!(status.state, SyncState::Synced, "{label}");
+            let sent = world.sent.len();
+            world.run_until(&label, secs(70), |w| w.sent.len() > sent);
+        }
+        class => {
+            assert_eq!(status.state, SyncState::Degraded, "{label}: {status:?}");
+            let whole = was_probe
+                || match rule.scope {
+                    Scope::Client => true,
+                    Scope::LaneWhileOthersWork => {
+                        state == "alone" || (state == "polling" && request != Request::Push)
+                    }
+                    _ => false,
+                };
+            let sent = world.sent.len();
+            world.local_writes(1);
+            world.run(ms(5));
+            let pushed = world.sent[sent..]
+                .iter()
+                .any(|s| s.request == Request::Push);
+            if request != Request::Push {
+                assert_eq!(pushed, !whole, "{label}: does the gate hold others back?");
+            }
+            if whole {
+                let wait = status.next_attempt_at.unwrap().since(now);
+                let (least, most) = match class {
+                    Class::Slow => (secs(15), secs(300)),
+                    Class::Gate => (secs(20) - ms(1), secs(50)),
+                    _ => (ms(499), secs(30)),
+                };
+                assert!(wait >= least - ms(1) && wait <= most, "{label}: {wait:?}");
+            }
+        }
+    }
+}
+
+/// A world in which this request is about to be sent; `None` where the state never sends it.
+fn prepare(request: Request, state: &str) -> Option<World> {
+    let mut world = World::new();
+    match state {
+        "starting" => {
+            if request != Request::Pull {
+                return None;
+            }
+            world.input(Input::Start);
+            return Some(restart(world));
+        }
+        "polling" => {
+            if matches!(request, Request::Ticket | Request::Events) {
+                // Its failures are what led there.
+                return None;
+            }
+            world = World::synced();
+            world.service.events = fails(Cause::Upstream5xx);
+            world.cut(Some(Cause::ConnectionLost));
+            world.run_until("polling", secs(60), World::polls);
+            world.run(ms(100));
+        }
+        "probing" => {
+            if request != Request::Pull {
+                return None;
+            }
+            world = World::synced();
+            world.service.all(&fails(Cause::ConnectFailed));
+            world.cut(Some(Cause::ConnectionLost));
+            world.run(secs(100));
+            let sent = world.sent.len();
+            world.run_until("failing", secs(60), |w| w.sent.len() > sent);
+            world.run(ms(30));
+            return Some(world);
+        }
+        _ => world = World::synced(),
+    }
+    if state == "alone" && matches!(request, Request::Ticket | Request::Events) {
+        // Nothing else has worked for a while.
+        world.service.heartbeat = None;
+        world.run(secs(31));
+        world.cut(Some(Cause::ConnectionLost));
+        return Some(world);
+    }
+    if state == "alone" {
+        return None;
+    }
+    match request {
+        Request::Ticket | Request::Events => {
+            // A pull has just worked.
+            world.input(Input::Hint(Hint::SyncNow));
+            world.run(ms(100));
+            world.cut(Some(Cause::ConnectionLost));
+        }
+        Request::Pull => world.later(ms(1), Input::Hint(Hint::SyncNow)),
+        Request::Snapshot => {
+            world.service.head += 1;
+            world.service.pruned_below = world.service.head;
+            world.later(ms(1), Input::Hint(Hint::SyncNow));
+        }
+        _ => {
+            world.waiting = 1;
+            world.later(
+                ms(1),
+                Input::LocalChange(evenkeel_proto::engine::Backlog {
+                    waiting: 1,
+                    ..Default::default()
+                }),
+            );
+        }
+    }
+    Some(world)
+}
+
+fn restart(mut world: World) -> World {
+    // The same world, an instant before its first request.
+    world.input(Input::Stop);
+    world.sent.clear();
+    world.later(ms(1), Input::Start);
+    world
+}

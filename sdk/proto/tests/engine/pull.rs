@@ -1,0 +1,172 @@
+//! Pulling: pages, late commits, pruned logs, restored databases, servers that lead nowhere.
+
+use evenkeel_proto::engine::{Backlog, Config, Hint, Input, Output, Pulled};
+use evenkeel_proto::wire::Cursor;
+use evenkeel_proto::{Cause, Engine, Request, Timestamp};
+
+use crate::world::{Service, World, ms, secs};
+
+#[test]
+fn pages_are_read_until_one_is_empty() {
+    let service = Service {
+        head: 2_600,
+        ..Service::default()
+    };
+    let mut world = World::with(Config::default(), service);
+    world.input(Input::Start);
+    world.run_until("synced", secs(2), World::is_synced);
+    assert_eq!(world.status().cursor, Some(Cursor(2_600)));
+}
+
+#[test]
+fn a_client_stays_far_below_the_rate_limit_under_a_storm_of_changes() {
+    let mut world = World::synced();
+    let begun = world.now;
+    for _ in 0..3_000 {
+        world.change();
+        world.run(ms(100));
+    }
+    let sent = world.sent_since(begun);
+    for (i, first) in sent.iter().enumerate() {
+        let minute = sent[i..]
+            .iter()
+            .take_while(|s| s.at.since(first.at) < secs(60))
+            .count();
+        assert!(minute <= 121, "{minute} in a minute");
+    }
+    world.run_until("synced", secs(10), World::is_synced);
+}
+
+#[test]
+fn the_overlap_is_read_again_after_the_late_commit_window() {
+    let mut world = World::synced();
+    world.change();
+    world.run(ms(200));
+    assert!(world.is_synced());
+    let begun = world.now;
+    world.run(secs(60));
+    let again = world.sent_since(begun);
+    assert_eq!(again.len(), 1, "{again:?}");
+    let after = again[0].at.since(begun);
+    assert!(after >= secs(9) && after <= secs(10));
+}
+
+#[test]
+fn a_pruned_log_leads_to_a_snapshot_and_on() {
+    let mut world = World::synced();
+    world.input(Input::Suspend);
+    world.service.head = 90_000;
+    world.service.pruned_below = 80_000;
+    world.input(Input::Resume);
+    world.run_until("synced", secs(3), World::is_synced);
+    assert_eq!(world.status().cursor, Some(Cursor(90_000)));
+    let snapshots = world
+        .sent
+        .iter()
+        .filter(|s| s.request == Request::Snapshot)
+        .count();
+    assert_eq!(snapshots, 1);
+}
+
+#[test]
+fn a_service_that_always_asks_for_a_snapshot_is_met_slowly() {
+    let mut world = World::synced();
+    world.service.pruned_below = u64::MAX;
+    world.input(Input::Hint(Hint::SyncNow));
+    world.run(secs(5));
+    assert_eq!(world.status().cause, Some(Cause::BadResponse));
+    let begun = world.now;
+    world.run(secs(1800));
+    assert!(world.sent_since(begun).len() <= 40);
+}
+
+#[test]
+fn a_restored_database_is_noticed_by_its_low_announcement() {
+    let service = Service {
+        head: 1_000,
+        ..Service::default()
+    };
+    let mut world = World::with(Config::default(), service);
+    world.input(Input::Start);
+    world.run_until("synced", secs(3), World::is_synced);
+    world.run(secs(30));
+    world.service.head = 400;
+    world.change();
+    world.run_until("reset", secs(3), |w| w.status().cursor == Some(Cursor(401)));
+    world.run_until("synced", secs(3), World::is_synced);
+}
+
+#[test]
+fn a_late_commit_is_looked_at_once_and_is_no_restore() {
+    let mut world = World::synced();
+    for _ in 0..5 {
+        world.change();
+    }
+    world.run(secs(30));
+    let sent = world.sent.len();
+    world.announce(3);
+    world.run(ms(500));
+    let looked = &world.sent[sent..];
+    assert!(!looked.is_empty());
+    assert!(looked.iter().all(|s| s.request == Request::Pull));
+    assert_eq!(world.status().cursor, Some(Cursor(12)));
+    let sent = world.sent.len();
+    world.announce(3);
+    world.run(ms(500));
+    assert_eq!(world.sent.len(), sent, "seen before");
+}
+
+#[test]
+fn a_page_that_leads_nowhere_is_a_broken_contract() {
+    let now = Timestamp::from_millis(5);
+    let mut engine = Engine::new(now, Config::default());
+    engine.handle_input(now, Input::Start);
+    let Some(Output::Pull { id, .. }) = engine.poll_output() else {
+        panic!("no pull");
+    };
+    let page = Pulled {
+        changes: 500,
+        next: Cursor(0),
+        reset_required: false,
+    };
+    engine.handle_input(
+        now,
+        Input::Pulled {
+            id,
+            result: Ok(page),
+        },
+    );
+    assert_eq!(engine.status().cause, Some(Cause::BadResponse));
+}
+
+#[test]
+fn a_slow_but_moving_download_is_not_given_up() {
+    let mut world = World::synced();
+    world.service.latency = secs(300);
+    world.input(Input::Hint(Hint::SyncNow));
+    let pull = *world.sent.last().unwrap();
+    for _ in 0..29 {
+        world.run(secs(10));
+        world.input(Input::Progress { id: pull.id });
+    }
+    assert!(!world.is_degraded());
+    let mut world = World::synced();
+    world.service.latency = secs(300);
+    world.input(Input::Hint(Hint::SyncNow));
+    world.run(secs(66));
+    assert_eq!(world.status().cause, Some(Cause::ResponseTimeout));
+}
+
+#[test]
+fn what_waits_is_pushed_again_after_any_failure_without_a_new_write() {
+    let mut world = World::synced();
+    world.service.push = crate::world::fails(Cause::Upstream5xx);
+    world.input(Input::LocalChange(Backlog {
+        waiting: 1,
+        ..Backlog::default()
+    }));
+    world.waiting = 1;
+    world.run(secs(300));
+    world.service.heal();
+    world.run_until("synced", secs(31), World::is_synced);
+}
