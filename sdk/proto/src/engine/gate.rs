@@ -7,7 +7,7 @@ use super::timers::Timer;
 use super::{Engine, RequestId};
 use crate::cause::Cause;
 use crate::policy::Class;
-use crate::retry;
+use crate::retry::{self, GATE_FLOOR};
 use crate::time::Timestamp;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,8 @@ impl Engine {
         cause: Cause,
         floor: Option<Duration>,
     ) {
-        if let Some(floor) = floor {
+        let told_to_wait = floor.or((class == Class::Gate).then_some(GATE_FLOOR));
+        if let Some(floor) = told_to_wait {
             self.gate.floor = self.gate.floor.max(now + floor);
         }
         self.gate.cause = Some(cause);

@@ -1,7 +1,7 @@
 //! Two sides in virtual time: the engine, and a service that does what the scenario says. After each
 //! step the promises that hold always are checked.
 
-#![allow(unreachable_pub)]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 use std::time::Duration;
 
@@ -137,6 +137,9 @@ struct Promises {
     closed: bool,
     /// Requests sent since then and not answered.
     probes: Vec<RequestId>,
+    /// Requests that were already under way when it was told; one may have been a probe that an
+    /// onlooker could not know for one.
+    maybe: Vec<RequestId>,
     /// Rises with whatever demands a new proof.
     need: u64,
     live: bool,
@@ -198,6 +201,7 @@ impl World {
     }
 
     pub fn input(&mut self, input: Input) {
+        self.trace(&input);
         self.before(&input);
         self.promises.inputs_since_said += 1;
         self.engine.handle_input(self.now, input);
@@ -343,6 +347,7 @@ impl World {
     fn drain(&mut self, announced: Option<Option<Timestamp>>) {
         let before = self.sent.len() + self.refreshes.len();
         while let Some(output) = self.engine.poll_output() {
+            self.trace(&output);
             match output {
                 Output::Publish(status) => self.on_status(status),
                 Output::Abort { id } => self.on_abort(id),
@@ -400,6 +405,13 @@ impl World {
                 let next = self.status().next_attempt_at;
                 assert_ne!(next, announced, "an announced attempt did not happen");
             }
+        }
+    }
+
+    /// A replayed seed shows what went in and out.
+    fn trace(&self, what: &dyn std::fmt::Debug) {
+        if std::env::var_os("EVENKEEL_SEED").is_some() {
+            eprintln!("{:>12} {what:?}", self.now.as_millis());
         }
     }
 
@@ -524,7 +536,7 @@ impl World {
         self.promises.probes.retain(|&probe| probe != id);
         match failure {
             None => {
-                if probe {
+                if probe || self.promises.maybe.contains(&id) {
                     self.promises.closed = false;
                 }
             }
@@ -558,7 +570,11 @@ impl World {
             return;
         }
         let whole = probe || rule.scope == Scope::Client;
-        self.promises.closed |= whole;
+        if whole && !self.promises.closed {
+            self.promises.closed = true;
+            let late = self.sent.len().saturating_sub(3);
+            self.promises.maybe = self.sent[late..].iter().map(|sent| sent.id).collect();
+        }
         if let Some(floor) = failure.retry_after {
             let kind = (!whole).then_some(request);
             self.promises.floors.push((kind, self.now + floor));
