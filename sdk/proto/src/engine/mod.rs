@@ -51,6 +51,10 @@ pub struct Config {
     pub data_timeout: Duration,
     /// Limit from a stream's headers to its `ready` event. 10 s.
     pub ready_timeout: Duration,
+    /// The pace of what is tried without much prospect: polls come this often while the stream does
+    /// not work (and up to a sixth later), the stream itself is tried half as often, and in a long
+    /// outage all lanes together send no more than two requests in that time. 30 s.
+    pub poll_every: Duration,
     /// Requests a minute that the client does not exceed in the long run, with bursts of half as
     /// many; well under the origin's limit of 180. 80.
     pub requests_per_minute: u32,
@@ -67,6 +71,7 @@ impl Default for Config {
             stream_headers_timeout: Duration::from_secs(15),
             data_timeout: Duration::from_secs(65),
             ready_timeout: Duration::from_secs(10),
+            poll_every: Duration::from_secs(30),
             requests_per_minute: 80,
         }
     }
@@ -150,7 +155,7 @@ impl Engine {
             push: Push {
                 backlog: config.backlog,
             },
-            budget: Bucket::new(BUDGET_TOKENS, BUDGET_INTERVAL),
+            budget: Bucket::new(BUDGET_TOKENS, config.poll_every / 2),
             pace: Bucket::new(per_minute / 2, Duration::from_secs(60) / per_minute),
             offline: false,
             metered: false,
@@ -399,8 +404,7 @@ impl Engine {
     }
 }
 
-/// Retries, probes and polls that may go out in a row, and how often one more is earned.
+/// Retries, probes and polls that may go out in a row; half a poll's interval earns one more.
 const BUDGET_TOKENS: u32 = 10;
-const BUDGET_INTERVAL: Duration = Duration::from_secs(15);
 /// Hints cut waits short no more often than this.
 const HINT_EVERY: Duration = Duration::from_secs(5);

@@ -268,7 +268,8 @@ impl Engine {
     pub(super) fn on_no_stream(&mut self, now: Timestamp) {
         self.start_polling(now);
         if !self.stream.polling {
-            self.timers.arm(Timer::NoStream, now + POLL);
+            self.timers
+                .arm(Timer::NoStream, now + self.config.poll_every);
         }
     }
 
@@ -299,7 +300,7 @@ impl Engine {
     }
 
     pub(super) fn park_stream(&mut self, at: Timestamp) {
-        self.stream.parked = Some(at.max(self.stream.attempted_at + STREAM_EVERY));
+        self.stream.parked = Some(at.max(self.stream.attempted_at + self.config.poll_every * 2));
     }
 
     /// A poll worked: the next one is due, and perhaps a try of the stream as well.
@@ -315,7 +316,8 @@ impl Engine {
         if !self.timers.armed(Timer::Poll) {
             self.forgive_one();
             let patience = if self.metered || self.hidden { 4 } else { 1 };
-            let at = now + POLL * patience + retry::uniform(&mut self.rng, POLL_JITTER);
+            let every = self.config.poll_every;
+            let at = now + every * patience + retry::uniform(&mut self.rng, every / 6);
             self.arm_attempt(now, Timer::Poll, at, 1);
         }
     }
@@ -364,9 +366,6 @@ const STEPS_TO_RESET: u32 = 6;
 const GRACE: Duration = Duration::from_secs(10);
 const FAILURES_MAX: u32 = 3;
 pub(super) const NO_STREAM_MAX: Duration = Duration::from_secs(90);
-const POLL: Duration = Duration::from_secs(30);
-const POLL_JITTER: Duration = Duration::from_secs(5);
-const STREAM_EVERY: Duration = Duration::from_secs(60);
 const SILENCE_DEFAULT: Duration = Duration::from_secs(45);
 const SILENCE_MIN: Duration = Duration::from_secs(15);
 const SILENCE_MAX: Duration = Duration::from_secs(120);
