@@ -1,1 +1,49 @@
-//! The reference service.
+//! The reference service: an edge in front of an origin, on real sockets, with faults on demand.
+//!
+//! It is what the SDK's scenarios and demonstrations run against, so it keeps to the contract to the
+//! letter, and breaks in the ways that real ones break: listeners really close, connections are really
+//! reset, timeouts really pass.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use evenkeel_stack::Stack;
+//!
+//! let stack = Stack::builder().set("circuit_open_ms", "500")?.start().await?;
+//! let pull = format!("{}/api/v2/sync/pull?cursor=0", stack.edge_url());
+//!
+//! stack.faults().update(|f| f.origin_refuses = true);
+//! // … a client meets `network_error`, then `circuit_open` …
+//! stack.faults().reset();
+//! stack.stop().await;
+//! # drop(pull);
+//! # Ok(())
+//! # }
+//! ```
+
+mod answer;
+mod clock;
+mod control;
+mod edge;
+mod faults;
+mod net;
+mod origin;
+mod requests;
+mod serve;
+mod settings;
+mod stack;
+pub mod store;
+
+pub use faults::{
+    CdnBody, CdnError, Cut, DatabaseFault, FaultError, FaultInfo, FaultSet, Faults, Flap,
+    LateCommits, OriginErrors, RateLimited, Selection, SnapshotGap, Unconfigured,
+};
+pub use requests::{Lane, Part, RequestRecord, Requests};
+pub use serve::{Role, ServeError, ServeOptions, serve};
+pub use settings::{
+    CursorForm, RateLimitForm, ReadyWhen, SettingError, SettingInfo, Settings, TicketCarrier,
+};
+pub use stack::{
+    Builder, EdgeOptions, EdgeServer, OriginOptions, OriginServer, Stack, StartError, run_edge,
+    run_origin,
+};
