@@ -51,6 +51,8 @@ pub struct Config {
     pub data_timeout: Duration,
     /// Limit from a stream's headers to its `ready` event. 10 s.
     pub ready_timeout: Duration,
+    /// A stream is never called silent before this, however fast its heartbeats come. 15 s.
+    pub silence_min: Duration,
     /// The pace of what is tried without much prospect: polls come this often while the stream does
     /// not work (and up to a sixth later), the stream itself is tried half as often, and in a long
     /// outage all lanes together send no more than two requests in that time. 30 s.
@@ -71,6 +73,7 @@ impl Default for Config {
             stream_headers_timeout: Duration::from_secs(15),
             data_timeout: Duration::from_secs(65),
             ready_timeout: Duration::from_secs(10),
+            silence_min: Duration::from_secs(15),
             poll_every: Duration::from_secs(30),
             requests_per_minute: 80,
         }

@@ -73,12 +73,13 @@ impl Stream {
     }
 
     /// How long the stream may be silent: a multiple of what the server showed to be its habit.
-    fn silence_max(&self) -> Duration {
+    fn silence_max(&self, least: Duration) -> Duration {
         let largest = self.beats.into_iter().max().unwrap_or(0);
         if largest == 0 {
             return SILENCE_DEFAULT;
         }
-        (Duration::from_millis(u64::from(largest)) * 9 / 4).clamp(SILENCE_MIN, SILENCE_MAX)
+        (Duration::from_millis(u64::from(largest)) * 9 / 4)
+            .clamp(least.min(SILENCE_MAX), SILENCE_MAX)
     }
 }
 
@@ -179,8 +180,8 @@ impl Engine {
             }
             _ => return,
         }
-        self.timers
-            .arm(Timer::StreamWatch, now + self.stream.silence_max());
+        let silence_max = self.stream.silence_max(self.config.silence_min);
+        self.timers.arm(Timer::StreamWatch, now + silence_max);
     }
 
     pub(super) fn on_closed(&mut self, now: Timestamp, id: RequestId, failure: Option<Failure>) {
@@ -367,7 +368,6 @@ const GRACE: Duration = Duration::from_secs(10);
 const FAILURES_MAX: u32 = 3;
 pub(super) const NO_STREAM_MAX: Duration = Duration::from_secs(90);
 const SILENCE_DEFAULT: Duration = Duration::from_secs(45);
-const SILENCE_MIN: Duration = Duration::from_secs(15);
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 /// A timer that goes off this late has slept with the device.
 const OVERSLEPT: Duration = Duration::from_secs(10);
