@@ -1,0 +1,289 @@
+//! Requests and answers: everything that touches a socket.
+
+mod body;
+mod classify;
+mod endpoints;
+mod resolve;
+mod stream;
+mod ticket;
+mod tls;
+
+use std::future::Future;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bytes::Bytes;
+use evenkeel_proto::failure::Request;
+use evenkeel_proto::wire::{PullPage, PushAnswer, PushRequest, Secret, Snapshot, path};
+use evenkeel_proto::{Cause, Failure};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde::de::DeserializeOwned;
+use url::Url;
+use uuid::Uuid;
+
+pub use resolve::{Resolver, ResolverFuture};
+
+pub(crate) use resolve::Adapter;
+
+pub(crate) use body::Progress;
+pub(crate) use endpoints::Endpoints;
+pub(crate) use stream::{OpenStream, StreamItem};
+pub(crate) use ticket::Ticket;
+pub(crate) use tls::{certificates, tls_config};
+
+use self::classify::classify;
+use crate::error::BuildError;
+use crate::guard::locked;
+use crate::settings::{Limits, ProxySetting, TicketCarrier, Timeouts};
+
+/// One deployment of the service, and how to speak with it.
+pub(crate) struct Transport {
+    endpoints: Endpoints,
+    recipe: Recipe,
+    limits: Limits,
+    timeouts: Timeouts,
+    carrier: TicketCarrier,
+    device_id: HeaderValue,
+    client: Mutex<reqwest::Client>,
+}
+
+/// What an HTTP client is made from, more than once.
+pub(crate) struct Recipe {
+    pub(crate) tls: rustls::ClientConfig,
+    pub(crate) user_agent: HeaderValue,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) proxy: ProxySetting,
+    pub(crate) resolver: Option<resolve::Adapter>,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Transport {
+    pub(crate) fn new(
+        endpoints: Endpoints,
+        recipe: Recipe,
+        limits: Limits,
+        timeouts: Timeouts,
+        carrier: TicketCarrier,
+        device_id: Uuid,
+    ) -> Result<Self, BuildError> {
+        let device_id =
+            HeaderValue::try_from(device_id.to_string()).map_err(|_| BuildError::DeviceId)?;
+        let client = recipe.client(endpoints.is_loopback())?;
+        Ok(Self {
+            endpoints,
+            recipe,
+            limits,
+            timeouts,
+            carrier,
+            device_id,
+            client: Mutex::new(client),
+        })
+    }
+
+    /// Drops all pooled connections: after a change of network, or a request that was given up, they
+    /// may be dead without anybody having said so, and over HTTP/2 all requests share one.
+    pub(crate) fn renew(&self) {
+        match self.recipe.client(self.endpoints.is_loopback()) {
+            Ok(client) => *locked(&self.client) = client,
+            Err(error) => {
+                tracing::warn!(target: "evenkeel", %error, "old connections are kept");
+            }
+        }
+    }
+
+    pub(crate) async fn ticket(&self, token: &Secret) -> Result<(Ticket, Duration), Failure> {
+        let bound = self.timeouts.stream_headers + MARGIN;
+        within(bound, async {
+            let request = self.request(Method::POST, self.endpoints.at(path::TICKET));
+            let request = request.header(AUTHORIZATION, bearer(token)?);
+            let limit = self.limits.small_bytes_max;
+            let answer = self
+                .exchange(Request::Ticket, request, limit, &Progress::none())
+                .await?;
+            ticket::read(&answer, self.carrier)
+        })
+        .await
+    }
+
+    pub(crate) async fn open_stream(&self, ticket: Ticket) -> Result<OpenStream, Failure> {
+        let bound = self.timeouts.stream_headers + MARGIN;
+        within(bound, async {
+            let url = self.endpoints.at(path::EVENTS);
+            let (url, cookie) = ticket.attach(url)?;
+            let mut request = self
+                .request(Method::GET, url)
+                .header(ACCEPT, HeaderValue::from_static("text/event-stream"))
+                .header("cache-control", HeaderValue::from_static("no-cache"));
+            if let Some(cookie) = cookie {
+                request = request.header("cookie", cookie);
+            }
+            let response = self.send(request).await?;
+            stream::accept(response, &self.limits).await
+        })
+        .await
+    }
+
+    pub(crate) async fn pull(
+        &self,
+        token: &Secret,
+        from: u64,
+        progress: &Progress,
+    ) -> Result<PullPage, Failure> {
+        let mut url = self.endpoints.at(path::PULL);
+        url.query_pairs_mut()
+            .append_pair("cursor", &from.to_string());
+        let limit = self.limits.pull_bytes_max;
+        self.read(Request::Pull, token, url, limit, progress).await
+    }
+
+    pub(crate) async fn snapshot(
+        &self,
+        token: &Secret,
+        progress: &Progress,
+    ) -> Result<Snapshot, Failure> {
+        let mut url = self.endpoints.at(path::NOTES);
+        // Tombstones too: a later page may repeat a change from before a deletion.
+        url.query_pairs_mut().append_pair("includeDeleted", "true");
+        let limit = self.limits.snapshot_bytes_max;
+        self.read(Request::Snapshot, token, url, limit, progress)
+            .await
+    }
+
+    pub(crate) async fn push(
+        &self,
+        token: &Secret,
+        batch: &PushRequest,
+    ) -> Result<PushAnswer, Failure> {
+        within(self.timeouts.data + MARGIN, async {
+            let body = serde_json::to_vec(batch)
+                .map_err(|e| Failure::local(Cause::StoreFailed, e.to_string()))?;
+            let request = self
+                .request(Method::POST, self.endpoints.at(path::PUSH))
+                .header(AUTHORIZATION, bearer(token)?)
+                .header(CONTENT_TYPE, HeaderValue::from_static(JSON))
+                .body(body);
+            let limit = self.limits.push_answer_bytes_max;
+            let answer = self
+                .exchange(Request::Push, request, limit, &Progress::none())
+                .await?;
+            body::parse(Request::Push, answer).await
+        })
+        .await
+    }
+
+    async fn read<T: DeserializeOwned + Send + 'static>(
+        &self,
+        kind: Request,
+        token: &Secret,
+        url: Url,
+        bytes_max: usize,
+        progress: &Progress,
+    ) -> Result<T, Failure> {
+        // A large answer may take its time as long as it comes; dripping has an end.
+        within(self.timeouts.data * SLOWNESS_MAX, async {
+            let request = self
+                .request(Method::GET, url)
+                .header(AUTHORIZATION, bearer(token)?);
+            let answer = self.exchange(kind, request, bytes_max, progress).await?;
+            body::parse(kind, answer).await
+        })
+        .await
+    }
+
+    fn request(&self, method: Method, url: Url) -> reqwest::RequestBuilder {
+        let client = locked(&self.client).clone();
+        let request_id = Uuid::new_v4().to_string();
+        tracing::debug!(target: "evenkeel", %method, path = url.path(), request_id, "request");
+        client
+            .request(method, url)
+            .header(ACCEPT, HeaderValue::from_static(JSON))
+            .header(DEVICE_ID, &self.device_id)
+            .header(path::REQUEST_ID_HEADER, request_id)
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Failure> {
+        let response = request.send().await.map_err(|e| classify(&e))?;
+        let http_status = response.status().as_u16();
+        tracing::debug!(target: "evenkeel", http_status, "answer");
+        Ok(response)
+    }
+
+    /// The whole answer if it is a 2xx within the limit; a failure otherwise.
+    async fn exchange(
+        &self,
+        kind: Request,
+        request: reqwest::RequestBuilder,
+        bytes_max: usize,
+        progress: &Progress,
+    ) -> Result<Answer, Failure> {
+        let response = self.send(request).await?;
+        if response.status().is_success() {
+            return body::whole(response, bytes_max, progress).await;
+        }
+        Err(body::refusal(kind, response, self.limits.small_bytes_max).await)
+    }
+}
+
+impl Recipe {
+    fn client(&self, loopback: bool) -> Result<reqwest::Client, BuildError> {
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(self.tls.clone())
+            .user_agent(self.user_agent.clone())
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            // Whether and when to try again is the engine's decision alone.
+            .retry(reqwest::retry::never())
+            .connect_timeout(self.connect_timeout)
+            .tcp_keepalive(TCP_KEEPALIVE);
+        builder = match &self.proxy {
+            ProxySetting::Environment if !loopback => builder,
+            ProxySetting::Environment | ProxySetting::None => builder.no_proxy(),
+            ProxySetting::Url(url) => {
+                builder.proxy(reqwest::Proxy::all(url).map_err(|_| BuildError::Proxy)?)
+            }
+        };
+        if let Some(resolver) = &self.resolver {
+            builder = builder.dns_resolver(resolver.clone());
+        }
+        builder.build().map_err(|e| BuildError::Http {
+            reason: classify::describe(&e),
+        })
+    }
+}
+
+/// The engine's watchdogs are sooner; this one holds even if the engine sleeps.
+async fn within<T>(
+    bound: Duration,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::time::timeout(bound, work).await.unwrap_or_else(|_| {
+        Err(Failure::local(
+            Cause::ResponseTimeout,
+            "no complete answer in time",
+        ))
+    })
+}
+
+fn bearer(token: &Secret) -> Result<HeaderValue, Failure> {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| {
+        let message = "the token given by the app cannot be sent in a header";
+        Failure::local(Cause::TokenUnavailable, message)
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+const DEVICE_ID: HeaderName = HeaderName::from_static(path::DEVICE_ID_HEADER);
+const JSON: &str = "application/json";
+const MARGIN: Duration = Duration::from_secs(10);
+const SLOWNESS_MAX: u32 = 10;
+
+/// Finds half-open connections that nobody writes to; the watchdogs find the rest.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);

@@ -1,0 +1,146 @@
+//! Where the data lives: what the client asks of a store.
+
+mod memory;
+mod outbox;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+
+use evenkeel_proto::Failure;
+use evenkeel_proto::engine::Backlog;
+use evenkeel_proto::wire::{Cursor, PullPage, PushAnswer, PushRequest, Snapshot};
+
+pub use memory::{ConflictingRecord, MemoryReplica, RefusedWrite, WriteError};
+
+use crate::changes::Change;
+use crate::shared::Shared;
+
+/// What a replica's methods return.
+pub type ReplicaFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, ReplicaError>> + Send + 'a>>;
+
+/// A copy of the server's records, and the local writes that the server has not answered for.
+///
+/// The client calls one of its `apply_*`, `replace` and `refuse_push` at a time, and lets it run to
+/// its end once begun (unless the client itself is dropped). Each is one transaction: it happens as a
+/// whole or not at all, even when its future is dropped. A replica serves one client at a time.
+pub trait Replica: Send + Sync + 'static {
+    /// Called once, when the client is built: how to tell it about local writes.
+    fn attach(&self, signal: ReplicaSignal);
+
+    /// How far the replica has come; `None` if it never synced.
+    fn cursor(&self) -> ReplicaFuture<'_, Option<Cursor>>;
+
+    /// How many things wait. Called often, so it must neither block nor do I/O; a write must be
+    /// counted before [`ReplicaSignal::wrote`] is called for it.
+    fn backlog(&self) -> Backlog;
+
+    /// Applies a page that was read from `from`, and moves the cursor to the page's `nextCursor` if
+    /// that is further. Idempotent: a record is changed only by a higher version than it has. A page
+    /// that begins beyond the replica's own cursor would leave a hole: it changes nothing and
+    /// answers [`ReplicaError::Gap`].
+    fn apply_page(&self, from: Cursor, page: PullPage) -> ReplicaFuture<'_, Vec<Change>>;
+
+    /// Replaces all records by the snapshot's (local writes that wait stay on top), and sets the cursor
+    /// to `resume`, or to the snapshot's own where that is `None`.
+    fn replace(&self, snapshot: Snapshot, resume: Option<Cursor>)
+    -> ReplicaFuture<'_, Vec<Change>>;
+
+    /// The oldest waiting operations, at most so many and so large together (but at least one);
+    /// `None` when nothing waits. They stay in the outbox, and are given again with the same
+    /// `requestId`s and bytes, until one of the two methods below settles them.
+    fn take_batch(&self, limits: BatchLimits) -> ReplicaFuture<'_, Option<PushRequest>>;
+
+    /// Settles what the server said about a batch. An operation in neither of its lists is sent once
+    /// more, then kept as refused.
+    fn apply_push(&self, batch: PushRequest, answer: PushAnswer) -> ReplicaFuture<'_, Vec<Change>>;
+
+    /// The server refused the bytes of this batch: they must not be sent again as they are. The
+    /// replica makes the next batch smaller, and keeps a single refused operation out of the way.
+    fn refuse_push(&self, batch: PushRequest, failure: Failure) -> ReplicaFuture<'_, ()>;
+}
+
+/// How large a batch may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// No more operations than this.
+    pub ops_max: usize,
+    /// No more bytes of JSON than this, unless the first operation alone is larger.
+    pub bytes_max: usize,
+}
+
+/// The replica failed. The client tells so in its status (`store_failed`, `storage_full`) and tries
+/// again by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplicaError {
+    /// The page would leave a hole; see [`Replica::apply_page`].
+    #[error("a page from {from} does not join a replica at {cursor}")]
+    Gap {
+        /// Where the page begins.
+        from: Cursor,
+        /// How far the replica has come.
+        cursor: Cursor,
+    },
+    /// No room is left: the user has to make some.
+    #[error("no room is left for the store")]
+    Full,
+    /// Anything else.
+    #[error("the store failed: {message}")]
+    Failed {
+        /// What happened, without content of records.
+        message: String,
+    },
+}
+
+/// Tells the client about local writes. Holds nothing of the client alive.
+#[derive(Clone, Debug)]
+pub struct ReplicaSignal(pub(crate) Weak<Shared>);
+
+impl ReplicaSignal {
+    /// The outbox or the list of conflicts changed because of the app; with the record it did, if any.
+    /// Cheap, callable from any thread.
+    pub fn wrote(&self, change: Option<Change>) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.local_write(change);
+        }
+    }
+}
+
+impl<R: Replica + ?Sized> Replica for Arc<R> {
+    fn attach(&self, signal: ReplicaSignal) {
+        (**self).attach(signal);
+    }
+
+    fn cursor(&self) -> ReplicaFuture<'_, Option<Cursor>> {
+        (**self).cursor()
+    }
+
+    fn backlog(&self) -> Backlog {
+        (**self).backlog()
+    }
+
+    fn apply_page(&self, from: Cursor, page: PullPage) -> ReplicaFuture<'_, Vec<Change>> {
+        (**self).apply_page(from, page)
+    }
+
+    fn replace(
+        &self,
+        snapshot: Snapshot,
+        resume: Option<Cursor>,
+    ) -> ReplicaFuture<'_, Vec<Change>> {
+        (**self).replace(snapshot, resume)
+    }
+
+    fn take_batch(&self, limits: BatchLimits) -> ReplicaFuture<'_, Option<PushRequest>> {
+        (**self).take_batch(limits)
+    }
+
+    fn apply_push(&self, batch: PushRequest, answer: PushAnswer) -> ReplicaFuture<'_, Vec<Change>> {
+        (**self).apply_push(batch, answer)
+    }
+
+    fn refuse_push(&self, batch: PushRequest, failure: Failure) -> ReplicaFuture<'_, ()> {
+        (**self).refuse_push(batch, failure)
+    }
+}
