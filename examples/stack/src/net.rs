@@ -200,42 +200,64 @@ impl Accepting {
             reset: Arc::default(),
             stop: self.stop.clone(),
         };
-        let broken = self.broken.subscribe();
-        let router = self.router.clone();
-        self.connections
-            .spawn(drive(socket, router, connection, broken));
+        let drive = Drive {
+            router: self.router.clone(),
+            faults: self.faults.clone(),
+            refuses: self.refuses,
+            broken: self.broken.subscribe(),
+            connection,
+        };
+        self.connections.spawn(drive.run(socket));
     }
 }
 
-async fn drive(
-    stream: TcpStream,
+/// One connection.
+struct Drive {
     router: Router,
-    mut connection: Connection,
-    mut broken: watch::Receiver<()>,
-) {
-    let reset = Arc::clone(&connection.reset);
-    let socket = Socket {
-        stream,
-        reset: Arc::clone(&reset),
-    };
-    let given = connection.clone();
-    let service = service_fn(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(given.clone());
-        router.clone().call(request)
-    });
-    let mut serving = pin!(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
-    tokio::select! {
-        served = &mut serving => {
-            if let Err(error) = served {
-                tracing::debug!(%error, "connection ended");
+    faults: watch::Receiver<Arc<FaultSet>>,
+    refuses: Refuses,
+    broken: watch::Receiver<()>,
+    connection: Connection,
+}
+
+impl Drive {
+    async fn run(mut self, stream: TcpStream) {
+        let reset = Arc::clone(&self.connection.reset);
+        let socket = Socket {
+            stream,
+            reset: Arc::clone(&reset),
+        };
+        let given = self.connection.clone();
+        let service = service_fn(move |mut request: http::Request<Incoming>| {
+            // The listener closes a moment after the fault is switched on; nothing that arrives in
+            // between may be answered.
+            let refused = (self.refuses)(&self.faults.borrow());
+            let connection = given.clone();
+            request.extensions_mut().insert(given.clone());
+            let answer = self.router.clone().call(request);
+            async move {
+                if refused {
+                    connection.reset();
+                    std::future::pending::<()>().await;
+                }
+                answer.await
             }
-        }
-        () = reset.notify.notified() => {}
-        _ = broken.changed() => reset.wanted.store(true, Ordering::SeqCst),
-        () = connection.stopping() => {
-            serving.as_mut().graceful_shutdown();
-            // What is not finished by then is dropped, and its connection closed.
-            let _ = tokio::time::timeout(GRACE, serving).await;
+        });
+        let io = TokioIo::new(socket);
+        let mut serving = pin!(http1::Builder::new().serve_connection(io, service));
+        tokio::select! {
+            served = &mut serving => {
+                if let Err(error) = served {
+                    tracing::debug!(%error, "connection ended");
+                }
+            }
+            () = reset.notify.notified() => {}
+            _ = self.broken.changed() => reset.wanted.store(true, Ordering::SeqCst),
+            () = self.connection.stopping() => {
+                serving.as_mut().graceful_shutdown();
+                // What is not finished by then is dropped, and its connection closed.
+                let _ = tokio::time::timeout(GRACE, serving).await;
+            }
         }
     }
 }

@@ -143,9 +143,6 @@ impl Events {
                         text.clone_into(&mut name);
                     } else if let Some(text) = line.strip_prefix("data: ") {
                         data = serde_json::from_str(text).unwrap();
-                    } else if let Some(text) = line.strip_prefix("retry: ") {
-                        assert_eq!(text.parse::<u64>().unwrap(), 4_321);
-                        name.push_str("retry ");
                     }
                 }
                 self.text = rest.to_owned();
