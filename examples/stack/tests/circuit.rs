@@ -1,5 +1,7 @@
 //! The edge's circuit breaker, its repeats and its counters.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails")]
+
 mod support;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Nothing is wrong: ticket, stream, write, announcement, pull.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails")]
+
 mod support;
 
 use evenkeel_stack::{Lane, Part, Stack};

@@ -1,5 +1,7 @@
 //! The parts alone, as separate processes run them; the control API; serving in the foreground.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails")]
+
 mod support;
 
 use std::io::{self, Write};

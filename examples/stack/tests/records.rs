@@ -1,5 +1,7 @@
 //! Reading and writing records, as the contract has it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails")]
+
 mod support;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Who may ask, how often, and what the origin says when it is in trouble itself.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails")]
+
 mod support;
 
 use std::time::{Duration, Instant};

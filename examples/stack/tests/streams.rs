@@ -1,5 +1,7 @@
 //! The event stream, whole and broken.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails")]
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -1,0 +1,70 @@
+//! Alone in its process, for it counts what the whole process holds.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails")]
+
+mod support;
+
+use evenkeel_stack::Stack;
+use support::{Device, eventually};
+
+#[tokio::test]
+async fn after_stopping_no_task_thread_or_descriptor_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    // Whatever is made once and kept is made by the first round.
+    round(folder.path()).await;
+    eventually(async || tasks() == 0).await;
+    let before = (descriptors(), threads());
+    for _ in 0..3 {
+        round(folder.path()).await;
+        assert_eq!(tasks(), 0);
+    }
+    assert_eq!((descriptors(), threads()), before);
+}
+
+async fn round(folder: &std::path::Path) {
+    let stack = Stack::builder().data(folder).start().await.unwrap();
+    let device = Device::edge(&stack);
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        let mut events = device.stream().await;
+        events.expect("ready").await;
+        streams.push(events);
+    }
+    stack.faults().update(|f| f.origin_hangs = true);
+    let hanging = tokio::spawn({
+        let device = device.clone();
+        async move { device.try_pull(0).await }
+    });
+    eventually(async || {
+        stack
+            .requests()
+            .all()
+            .last()
+            .unwrap()
+            .path
+            .ends_with("pull")
+    })
+    .await;
+    hanging.abort();
+    // Nothing to be had from it: it was cancelled.
+    let _ = hanging.await;
+    drop(streams);
+    drop(device);
+    stack.stop().await;
+    // The client's own connections end when it sees that ours have.
+    eventually(async || tasks() == 0).await;
+}
+
+fn tasks() -> usize {
+    let handle = tokio::runtime::Handle::current();
+    handle.metrics().num_alive_tasks()
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
