@@ -1,2 +1,51 @@
-//! recovery-check.
-fn main() {}
+//! `recovery-check`: look at a sync service in trouble the way its clients do.
+
+mod cli;
+mod connect;
+mod demo;
+mod exit;
+mod output;
+mod stack;
+mod status_line;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use exit::{Failed, Outcome};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Standard output belongs to the answers; whatever is logged goes beside it.
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+    // The checks' own HTTP client; the SDK brings its own and does not look at this one.
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    match run(cli) {
+        Ok(outcome) => outcome.into(),
+        Err(failed) => failed.report(),
+    }
+}
+
+fn run(cli: Cli) -> Result<Outcome, Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Failed::configuration(format!("cannot start the runtime: {e}")))?;
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            Command::Demo(args) => demo::run(args).await,
+            Command::Status(args) => watch::status(&cli.service, args).await,
+            Command::Watch(args) => watch::watch(&cli.service, args).await,
+            Command::Stack(args) => stack::run(args).await,
+        }
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    outcome
+}

@@ -1,0 +1,162 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use evenkeel::SyncState;
+
+/// Look at a sync service in trouble the way its clients do, and say when it is over.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "\
+Exit codes: 0 as asked, 1 not reached or not recovered, 2 usage or configuration, 3 could not tell.
+Logs go to standard error, as RUST_LOG asks (for example RUST_LOG=evenkeel=debug).
+
+Start here:  recovery-check demo"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) service: Service,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which service, and as whom.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Service")]
+pub(crate) struct Service {
+    /// The edge, where clients go: https, or http on loopback.
+    #[arg(long, global = true, value_name = "URL", env = "EVENKEEL_EDGE")]
+    pub(crate) edge: Option<String>,
+    /// The origin, where /ready is; never asked through the edge.
+    #[arg(long, global = true, value_name = "URL", env = "EVENKEEL_ORIGIN")]
+    pub(crate) origin: Option<String>,
+    /// A file with the bearer token; read again when the service refuses it. Without this the token
+    /// is taken from EVENKEEL_TOKEN.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The device to appear as; without this, the one of --state-dir, or a new one.
+    #[arg(long, global = true, value_name = "UUID")]
+    pub(crate) device_id: Option<String>,
+    /// Where to remember the device and how long the service asked to stay away.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// An outage and its recovery, on this machine, in under a minute. Needs nothing else.
+    Demo(Demo),
+    /// Connect as a client and print one status.
+    Status(Status),
+    /// Connect as a client and print a line for each change of its status.
+    Watch(Watch),
+    /// Run the reference service in the foreground.
+    Stack(Stack),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Demo {
+    /// The longest it may take, at least 20; what has not recovered by then counts as not recovered.
+    #[arg(long, value_name = "N", default_value_t = 58, value_parser = clap::value_parser!(u64).range(20..=3600))]
+    pub(crate) seconds: u64,
+    /// How to write the timeline.
+    #[arg(long, value_enum, default_value_t = LineFormat::Text)]
+    pub(crate) format: LineFormat,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Status {
+    /// Wait for this state, and exit with 1 when it does not come in time.
+    #[arg(long, value_name = "STATE", value_parser = state)]
+    pub(crate) until: Option<SyncState>,
+    /// How long to wait; without --until, for a state other than syncing.
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Duration,
+    /// How to write the status.
+    #[arg(long, value_enum, default_value_t = OneFormat::Text)]
+    pub(crate) format: OneFormat,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Watch {
+    /// How long to watch; without this, until interrupted.
+    #[arg(long = "for", value_name = "SPAN", value_parser = humantime::parse_duration)]
+    pub(crate) span: Option<Duration>,
+    /// How to write the lines. A line of `jsonl` has: event, at_ms, elapsed_ms, state, link, cause,
+    /// layer, attempt, next_attempt_in_ms, cursor, pending, lifecycle.
+    #[arg(long, value_enum, default_value_t = LineFormat::Text)]
+    pub(crate) format: LineFormat,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = crate::stack::long_help())]
+pub(crate) struct Stack {
+    /// What runs in this process.
+    #[arg(long, value_enum, default_value_t = StackRole::All)]
+    pub(crate) role: StackRole,
+    /// The edge's port; 0 lets the system choose.
+    #[arg(long, value_name = "P", default_value_t = 0)]
+    pub(crate) edge_port: u16,
+    /// The origin's port; 0 lets the system choose.
+    #[arg(long, value_name = "P", default_value_t = 0)]
+    pub(crate) origin_port: u16,
+    /// For an edge alone: where its origin is. Without it, the edge has none configured.
+    #[arg(long, value_name = "URL")]
+    pub(crate) origin_url: Option<String>,
+    /// The control API's port (loopback only); 0 lets the system choose.
+    #[arg(long, value_name = "P", default_value_t = 0)]
+    pub(crate) control_port: u16,
+    /// Keep the records in this folder; without it they live in memory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Change a limit or window; may be repeated. --help lists them all.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StackRole {
+    /// Edge and origin.
+    All,
+    /// The edge alone.
+    Edge,
+    /// The origin alone.
+    Origin,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LineFormat {
+    /// For people.
+    Text,
+    /// A JSON object on each line.
+    Jsonl,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OneFormat {
+    /// For people.
+    Text,
+    /// A JSON object.
+    Json,
+}
+
+fn state(text: &str) -> Result<SyncState, String> {
+    SyncState::from_name(text).ok_or_else(|| {
+        let names: Vec<_> = SyncState::ALL.iter().map(|state| state.as_str()).collect();
+        format!("expected one of {}", names.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

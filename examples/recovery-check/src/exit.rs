@@ -1,0 +1,64 @@
+//! How a run ends: the exit codes that scripts rely on.
+
+use std::process::ExitCode;
+
+/// A run that did what it was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// 0: as asked.
+    AsAsked,
+    /// 1: not reached, or not recovered.
+    NotReached,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::AsAsked => Self::SUCCESS,
+            Outcome::NotReached => Self::from(1),
+        }
+    }
+}
+
+/// A run that could not do it.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    code: u8,
+    message: String,
+}
+
+impl Failed {
+    /// 2: usage or configuration.
+    pub(crate) fn configuration(message: impl Into<String>) -> Self {
+        Self {
+            code: 2,
+            message: message.into(),
+        }
+    }
+
+    /// 3: could not tell.
+    pub(crate) fn unknown(message: impl Into<String>) -> Self {
+        Self {
+            code: 3,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn report(self) -> ExitCode {
+        eprintln!("recovery-check: {}", self.message);
+        ExitCode::from(self.code)
+    }
+}
+
+/// A reader that went away (a closed pipe) has seen enough; anything else is worth telling.
+impl From<std::io::Error> for Failed {
+    fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self {
+                code: 0,
+                message: "the reader of the output went away".to_owned(),
+            };
+        }
+        Self::unknown(format!("cannot write the output: {error}"))
+    }
+}

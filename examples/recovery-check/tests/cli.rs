@@ -1,0 +1,433 @@
+//! The commands as a script sees them: real processes, exit codes, fields.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_recovery-check"));
+    command.args(args);
+    for name in [
+        "EVENKEEL_EDGE",
+        "EVENKEEL_ORIGIN",
+        "EVENKEEL_TOKEN",
+        "RUST_LOG",
+    ] {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    command(args).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}")))
+        .collect()
+}
+
+/// A process of ours that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// `stack` with these arguments, and the URLs it printed before `ready`.
+fn stack(args: &[&str]) -> (Running, Vec<(String, String)>) {
+    let mut child = command(&[&["stack"], args].concat())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut urls = Vec::new();
+    let stdout = child.stdout.take().unwrap();
+    let running = Running(child);
+    for line in BufReader::new(stdout).lines() {
+        let line = line.unwrap();
+        if line == "ready" {
+            return (running, urls);
+        }
+        let (part, url) = line.split_once(' ').unwrap();
+        urls.push((part.to_owned(), url.to_owned()));
+    }
+    panic!("the stack ended before it was ready");
+}
+
+fn url<'a>(urls: &'a [(String, String)], part: &str) -> &'a str {
+    &urls.iter().find(|(name, _)| name == part).unwrap().1
+}
+
+#[test]
+fn help_teaches_and_needs_no_service() {
+    let output = run(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    for word in [
+        "demo",
+        "watch",
+        "status",
+        "stack",
+        "Exit codes",
+        "EVENKEEL_EDGE",
+    ] {
+        assert!(text.contains(word), "{word} is missing in:\n{text}");
+    }
+    let output = run(&["stack", "--help"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for word in ["circuit_open_ms", "origin_refuses", "PUT /faults"] {
+        assert!(text.contains(word), "{word} is missing");
+    }
+}
+
+#[test]
+fn usage_and_configuration_errors_exit_with_2_and_say_what_to_do() {
+    for (args, word) in [
+        (&["frobnicate"][..], "frobnicate"),
+        (&["watch"], "--edge"),
+        (
+            &["status", "--edge", "http://127.0.0.1:1"],
+            "EVENKEEL_TOKEN",
+        ),
+        (
+            &["status", "--edge", "x", "--token-file", "/nonexistent"],
+            "/nonexistent",
+        ),
+        (&["status", "--until", "happy"], "degraded"),
+        (&["stack", "--set", "nothing=1"], "nothing"),
+        (
+            &["stack", "--set", "circuit_threshold=0"],
+            "circuit_threshold",
+        ),
+        (
+            &[
+                "stack",
+                "--role",
+                "origin",
+                "--origin-url",
+                "http://127.0.0.1:1",
+            ],
+            "edge",
+        ),
+        (&["demo", "--seconds", "1"], "20"),
+    ] {
+        let output = run(args);
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stderr(&output).contains(word),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+        assert!(output.stdout.is_empty());
+    }
+    for edge in [
+        "http://example.com",
+        "ftp://127.0.0.1",
+        "https://me:pw@example.com",
+        "no url",
+    ] {
+        let output = command(&["status", "--edge", edge])
+            .env("EVENKEEL_TOKEN", "t")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{edge}");
+        assert!(!stderr(&output).contains("pw"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn watch_prints_a_line_for_each_status_and_nothing_else() {
+    let (_stack, urls) = stack(&["--set", "circuit_open_ms=1000"]);
+    let mut watch = command(&["watch", "--for", "4s", "--format", "jsonl"])
+        .args(["--edge", url(&urls, "edge")])
+        .env("EVENKEEL_TOKEN", "demo-token")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = BufReader::new(watch.stdout.take().unwrap());
+    let mut lines: Vec<Value> = Vec::new();
+    let mut broken = false;
+    for line in stdout.lines() {
+        lines.push(serde_json::from_str(&line.unwrap()).unwrap());
+        if !broken && lines.last().unwrap()["state"] == "synced" {
+            broken = true;
+            control(
+                url(&urls, "control"),
+                "PUT",
+                "/faults/origin_refuses",
+                "true",
+            );
+        }
+    }
+    assert_eq!(wait(&mut watch, Duration::from_secs(5)), Some(0));
+    for line in &lines {
+        let mut names: Vec<_> = line
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "at_ms",
+                "attempt",
+                "cause",
+                "cursor",
+                "elapsed_ms",
+                "event",
+                "layer",
+                "lifecycle",
+                "link",
+                "next_attempt_in_ms",
+                "pending",
+                "state"
+            ]
+        );
+        assert_eq!(line["event"], "status");
+        assert!(line["at_ms"].as_u64().unwrap() > 1_600_000_000_000);
+    }
+    assert_eq!(lines[0]["state"], "syncing");
+    assert_eq!(lines[0]["lifecycle"], "running");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line["state"] == "synced" && line["link"] == "stream")
+    );
+    let last = lines.last().unwrap();
+    assert_eq!(last["state"], "degraded");
+    assert_eq!(last["layer"], "path");
+    assert_eq!(last["cause"], "network_error");
+    assert!(last["elapsed_ms"].as_u64().unwrap() >= 3_900);
+    assert!(last["next_attempt_in_ms"].is_u64());
+}
+
+#[test]
+fn status_says_whether_the_wanted_state_was_reached() {
+    let (_stack, urls) = stack(&[]);
+    let status = |more: &[&str]| {
+        command(
+            &[
+                &["status", "--format", "json", "--edge", url(&urls, "edge")],
+                more,
+            ]
+            .concat(),
+        )
+        .env("EVENKEEL_TOKEN", "demo-token")
+        .output()
+        .unwrap()
+    };
+    let output = status(&["--until", "synced", "--timeout", "10s"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(lines(&output)[0]["state"], "synced");
+    assert_eq!(lines(&output).len(), 1);
+    let output = status(&["--until", "degraded", "--timeout", "1s"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(lines(&output)[0]["state"], "synced");
+    let output = status(&[]);
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn a_wrong_token_is_told_as_such_and_a_token_file_is_read_again() {
+    let (_stack, urls) = stack(&[]);
+    let output = command(&["status", "--edge", url(&urls, "edge"), "--format", "json"])
+        .env("EVENKEEL_TOKEN", "wrong")
+        .output()
+        .unwrap();
+    assert_eq!(lines(&output)[0]["cause"], "auth_required");
+    assert!(!stderr(&output).contains("wrong"));
+
+    let dir = Scratch::new("token");
+    let file = dir.0.join("token");
+    std::fs::write(&file, "demo-token\n").unwrap();
+    let output = run(&[
+        "status",
+        "--until",
+        "synced",
+        "--edge",
+        url(&urls, "edge"),
+        "--token-file",
+        file.to_str().unwrap(),
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn the_device_id_is_kept_in_the_state_dir() {
+    let (_stack, urls) = stack(&[]);
+    let dir = Scratch::new("state");
+    let state = dir.0.to_str().unwrap();
+    let devices = || {
+        let output = command(&[
+            "status",
+            "--until",
+            "synced",
+            "--edge",
+            url(&urls, "edge"),
+            "--state-dir",
+            state,
+        ])
+        .env("EVENKEEL_TOKEN", "demo-token")
+        .output()
+        .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let body = get(url(&urls, "edge"), "/api/v2/devices");
+        body["devices"].as_array().unwrap().len()
+    };
+    // The look itself is by a device of its own each time.
+    let first = devices();
+    assert_eq!(devices(), first);
+}
+
+#[test]
+fn an_edge_and_an_origin_run_apart_and_end_on_a_signal() {
+    let (mut origin, urls) = stack(&["--role", "origin"]);
+    let origin_url = url(&urls, "origin").to_owned();
+    let (mut edge, urls) = stack(&["--role", "edge", "--origin-url", &origin_url]);
+    let output = command(&["status", "--until", "synced", "--edge", url(&urls, "edge")])
+        .env("EVENKEEL_TOKEN", "demo-token")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for running in [&mut edge, &mut origin] {
+        let pid = running.0.id().to_string();
+        let killed = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(killed.success());
+        let ended = wait(&mut running.0, Duration::from_secs(5));
+        assert_eq!(ended, Some(0));
+    }
+}
+
+#[test]
+fn a_taken_port_is_a_clear_error() {
+    let (_stack, urls) = stack(&["--role", "origin"]);
+    let port = url(&urls, "origin").rsplit(':').next().unwrap().to_owned();
+    let output = run(&["stack", "--role", "origin", "--origin-port", &port]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("another port"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn the_demo_shows_three_faults_and_recovers() {
+    let begun = Instant::now();
+    let output = run(&["demo", "--format", "jsonl"]);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    let lines = lines(&output);
+    let of = |event: &'static str| lines.iter().filter(move |line| line["event"] == event);
+    for fault in ["origin_refuses", "replay_store_down", "stream_silent"] {
+        for on in [true, false] {
+            assert_eq!(
+                of("fault")
+                    .filter(|f| f["name"] == fault && f["on"] == on)
+                    .count(),
+                1
+            );
+        }
+    }
+    assert!(of("status").any(|s| s["cause"] == "circuit_open"));
+    assert!(of("status").any(|s| s["link"] == "polling"));
+    assert!(of("status").any(|s| s["cause"] == "stream_stalled"));
+    assert!(of("status").any(|s| s["pending"] == 1));
+    let held: Vec<_> = of("criterion").map(|c| (&c["id"], &c["state"])).collect();
+    assert_eq!(held.len(), 3, "{held:?}");
+    assert!(of("criterion").all(|c| c["state"] == "pass" && c["evidence"].is_string()));
+    assert_eq!(lines.last().unwrap()["verdict"], "recovered");
+}
+
+#[test]
+fn a_demo_without_enough_time_has_not_recovered() {
+    let output = run(&["demo", "--seconds", "20", "--format", "jsonl"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(lines(&output).last().unwrap()["verdict"], "not_recovered");
+}
+
+fn wait(child: &mut Child, bound: Duration) -> Option<i32> {
+    let end = Instant::now() + bound;
+    while Instant::now() < end {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    None
+}
+
+fn control(base: &str, method: &str, path: &str, body: &str) {
+    let answer = exchange(base, method, path, body);
+    assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");
+}
+
+fn get(base: &str, path: &str) -> Value {
+    let answer = exchange(base, "GET", path, "");
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    serde_json::from_str(body).unwrap_or_else(|e| panic!("{answer}: {e}"))
+}
+
+/// One request over a socket: more than that a test of exit codes does not need.
+fn exchange(base: &str, method: &str, path: &str, body: &str) -> String {
+    use std::io::Write;
+    let host = base.strip_prefix("http://").unwrap();
+    let mut socket = std::net::TcpStream::connect(host).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    write!(
+        socket,
+        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer demo-token\r\n\
+         x-device-id: 0b51dbd4-8c3b-4f0e-9d5c-2f0f7b1f4a11\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// A folder that goes with the test.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
