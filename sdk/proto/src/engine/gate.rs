@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::lane::LaneId;
+use super::stream::NO_STREAM_MAX;
 use super::timers::Timer;
 use super::{Engine, RequestId};
 use crate::cause::Cause;
@@ -61,6 +62,8 @@ impl Engine {
             return;
         }
         self.gate.passage = Passage::Closed;
+        // Without a stream counts only while there could be one.
+        self.timers.stop(Timer::NoStream);
         self.gate.attempt += 1;
         let at = now + retry::delay(&mut self.rng, class, self.gate.attempt, floor);
         self.arm_attempt(now, Timer::Gate, at.max(self.gate.floor), 1);
@@ -87,6 +90,9 @@ impl Engine {
         }
         self.gate.passage = Passage::Open;
         self.timers.stop(Timer::Gate);
+        if !self.stream.is_live() {
+            self.timers.arm(Timer::NoStream, now + NO_STREAM_MAX);
+        }
         let recovered = self.gate.cause.take().is_some();
         for lane in LaneId::ALL {
             let mut at = now;

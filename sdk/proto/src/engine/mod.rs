@@ -23,7 +23,7 @@ pub use io::{Backlog, Floors, Hint, Input, Output, Pulled, RequestId, StreamEven
 use lane::{Lane, LaneId};
 use pull::Pull;
 use push::Push;
-use stream::{NO_STREAM_MAX, Stream};
+use stream::Stream;
 use timers::{Timer, TimerTable};
 
 use crate::failure::RETRY_AFTER_MAX;
@@ -374,7 +374,6 @@ impl Engine {
             self.need_proof();
             self.probe_from(now);
             self.settle_later(now);
-            self.timers.arm(Timer::NoStream, now + NO_STREAM_MAX);
         }
     }
 

@@ -1,11 +1,11 @@
 //! The gate: who waits after a failure, how long, and what goes out when it reopens.
 
-use evenkeel_proto::engine::{Hint, Input};
+use evenkeel_proto::engine::{Config, Hint, Input};
 use evenkeel_proto::policy::{Class, Scope};
 use evenkeel_proto::policy::{REQUESTS, rule};
 use evenkeel_proto::{Ask, Cause, Request, SyncState};
 
-use crate::world::{World, fails, fails_after, ms, secs};
+use crate::world::{Service, World, fails, fails_after, ms, secs};
 
 #[test]
 fn circuit_opening_while_live_keeps_the_stream_and_waits() {
@@ -49,6 +49,32 @@ fn origin_gone_in_mid_stream_is_told_at_once_and_healed_at_the_announced_time() 
     world.service.heal();
     world.run_until("synced", secs(60), World::is_synced);
     assert!(world.now.since(next) < secs(2));
+}
+
+#[test]
+fn an_outage_of_any_length_ends_at_the_announced_attempt() {
+    for seed in 0..400 {
+        let config = Config {
+            seed,
+            ..Config::default()
+        };
+        let mut world = World::with(config, Service::default());
+        world.input(Input::Start);
+        world.run_until("synced", secs(5), World::is_synced);
+        world
+            .service
+            .all(&fails_after(Cause::NetworkError, secs(20)));
+        world.cut(Some(Cause::ConnectionLost));
+        world.run(secs(3) + ms(seed * 800));
+        world.service.heal();
+        world.run_until("announced", secs(1), |w| {
+            w.is_synced() || w.status().next_attempt_at.is_some()
+        });
+        let next = world.status().next_attempt_at.unwrap_or(world.now);
+        world.run_until("synced", secs(60), World::is_synced);
+        let late = world.now.since(next);
+        assert!(late <= secs(2), "seed {seed}: {late:?} late");
+    }
 }
 
 #[test]
