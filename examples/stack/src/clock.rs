@@ -32,7 +32,8 @@ impl Clock {
 
     /// What the service says for a time.
     pub(crate) fn shown(&self, true_ms: i64) -> UnixMillis {
-        UnixMillis(true_ms.saturating_add(self.faults.now().clock_skew_s * 1_000))
+        let skew_ms = self.faults.now().clock_skew_s.saturating_mul(1_000);
+        UnixMillis(true_ms.saturating_add(skew_ms))
     }
 
     /// What the service says in `Date`, or in a `Retry-After` that lies `ahead`. Rounded up to the next
@@ -44,7 +45,7 @@ impl Clock {
             true => ms.div_euclid(1_000),
             false => ms.saturating_add(999).div_euclid(1_000),
         };
-        let at = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        let at = Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(DATE_S_MAX));
         httpdate::fmt_http_date(UNIX_EPOCH + at)
     }
 }
@@ -60,5 +61,26 @@ impl Stopwatch {
 
     pub(crate) fn ms(self) -> u64 {
         u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The last second of the year 9999, beyond which a date in a header has no form.
+const DATE_S_MAX: u64 = 253_402_300_799;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_wait_and_no_skew_is_too_long_for_a_date() {
+        let faults = Faults::default();
+        let clock = Clock::new(faults.clone());
+        let end = "Fri, 31 Dec 9999 23:59:59 GMT";
+        assert_eq!(clock.http_date(Duration::MAX), end);
+        faults.update(|f| f.clock_skew_s = i64::MAX);
+        assert_eq!(clock.http_date(Duration::ZERO), end);
+        faults.update(|f| f.clock_skew_s = i64::MIN);
+        let begin = "Thu, 01 Jan 1970 00:00:00 GMT";
+        assert_eq!(clock.http_date(Duration::ZERO), begin);
     }
 }

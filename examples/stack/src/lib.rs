@@ -28,6 +28,7 @@ mod edge;
 mod faults;
 mod net;
 mod origin;
+mod parts;
 mod requests;
 mod serve;
 mod settings;
@@ -38,12 +39,10 @@ pub use faults::{
     CdnBody, CdnError, Cut, DatabaseFault, FaultError, FaultInfo, FaultSet, Faults, Flap,
     LateCommits, OriginErrors, RateLimited, Selection, SnapshotGap, Unconfigured,
 };
+pub use parts::{EdgeOptions, EdgeServer, OriginOptions, OriginServer, run_edge, run_origin};
 pub use requests::{Lane, Part, RequestRecord, Requests};
 pub use serve::{Role, ServeError, ServeOptions, serve};
 pub use settings::{
     CursorForm, RateLimitForm, ReadyWhen, SettingError, SettingInfo, Settings, TicketCarrier,
 };
-pub use stack::{
-    Builder, EdgeOptions, EdgeServer, OriginOptions, OriginServer, Stack, StartError, run_edge,
-    run_origin,
-};
+pub use stack::{Builder, Stack, StartError};

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use crate::faults::Faults;
+use crate::parts::{EdgeOptions, OriginOptions, run_edge, run_origin, start_control};
 use crate::requests::Requests;
 use crate::settings::Settings;
-use crate::stack::{EdgeOptions, OriginOptions, StartError, run_edge, run_origin, start_control};
+use crate::stack::StartError;
 
 /// What runs in this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

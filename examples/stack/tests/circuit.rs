@@ -231,6 +231,30 @@ async fn the_origins_retry_after_is_honoured_in_both_forms() {
     );
 }
 
+#[tokio::test]
+async fn the_log_shows_who_was_told_to_wait_and_when() {
+    let stack = start(&[("circuit_open_ms", "3000")]).await;
+    let (one, other) = (Device::edge(&stack), Device::edge(&stack));
+    stack.faults().update(|f| f.circuit_forced_open = true);
+    expect_cause(&one, "circuit_open").await;
+    stack.faults().reset();
+    other.pull(0).await;
+    one.pull(0).await;
+    let mine = stack.requests().of_device(&one.id);
+    assert_eq!(mine.len(), 2);
+    let refused = &mine[0];
+    assert_eq!(refused.lane, Lane::Pull);
+    assert_eq!(refused.status, Some(503));
+    assert_eq!(refused.code, Some("SERVICE_UNAVAILABLE"));
+    assert_eq!(refused.cause, Some("circuit_open"));
+    let wait_ms = refused.retry_after_ms.unwrap();
+    assert_eq!(wait_ms, 3_000);
+    let too_early = mine[1].at_ms < refused.answered_at_ms.unwrap() + wait_ms;
+    assert!(too_early, "this client did not wait, and it shows");
+    assert_eq!(mine[1].retry_after_ms, None);
+    assert!(stack.requests().now_ms() >= mine[1].at_ms);
+}
+
 fn break_origin(stack: &Stack) {
     let errors = OriginErrors::default();
     stack.faults().update(|f| f.origin_errors = Some(errors));

@@ -1,0 +1,279 @@
+//! Origin and edge, each started and stopped alone.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_proto::wire::Cursor;
+use http::Uri;
+use http::uri::{Authority, Scheme};
+use tokio::task::JoinHandle;
+
+use crate::control;
+use crate::edge::Edge;
+use crate::faults::Faults;
+use crate::net::Server;
+use crate::origin::{self, Origin};
+use crate::requests::Requests;
+use crate::settings::Settings;
+use crate::stack::StartError;
+use crate::store::{BoxFuture, DatabaseError, LocalBus, SqliteDatabase};
+
+/// How to start an origin alone.
+#[derive(Clone, Debug, Default)]
+pub struct OriginOptions {
+    /// 0 lets the system choose.
+    pub port: u16,
+    /// The folder for the records; `None` keeps them in memory.
+    pub data: Option<PathBuf>,
+    /// The settings.
+    pub settings: Settings,
+    /// The switchboard that it listens to.
+    pub faults: Faults,
+    /// Where it notes what arrives.
+    pub requests: Requests,
+}
+
+/// An origin that runs.
+#[derive(Debug)]
+pub struct OriginServer {
+    server: Server,
+    upkeep: Upkeep,
+    origin: Arc<Origin>,
+    closed: Closed,
+    faults: Faults,
+    requests: Requests,
+}
+
+/// Starts an origin alone.
+///
+/// # Errors
+///
+/// See [`StartError`].
+pub async fn run_origin(options: OriginOptions) -> Result<OriginServer, StartError> {
+    options.settings.check()?;
+    let file = options
+        .data
+        .map(|folder| match std::fs::create_dir_all(&folder) {
+            Ok(()) => Ok(folder.join(DATABASE_FILE)),
+            Err(source) => Err(StartError::Data {
+                path: folder,
+                source,
+            }),
+        });
+    let file = file.transpose()?;
+    let settings = Arc::new(options.settings);
+    let database = SqliteDatabase::open(file.as_deref(), settings.devices_max)?;
+    let closed = Closed(Box::pin(database.closed()));
+    let announcements_max = usize::try_from(settings.stream_announcements_max);
+    let origin = Arc::new(Origin::new(
+        settings,
+        options.faults.clone(),
+        options.requests.clone(),
+        Arc::new(database),
+        Arc::new(LocalBus::new(announcements_max.unwrap_or(1))),
+    ));
+    let router = Arc::clone(&origin).router();
+    let server = listen(options.port, |port| {
+        Server::start(port, router, &options.faults, |f| f.origin_refuses)
+    })?;
+    Ok(OriginServer {
+        server,
+        upkeep: Upkeep(tokio::spawn(origin::keep_up(Arc::clone(&origin)))),
+        origin,
+        closed,
+        faults: options.faults,
+        requests: options.requests,
+    })
+}
+
+impl OriginServer {
+    /// Where it listens.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// Switches faults.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.faults.clone()
+    }
+
+    /// What has arrived.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        self.requests.clone()
+    }
+
+    /// How many streams are open.
+    #[must_use]
+    pub fn streams_open(&self) -> u64 {
+        self.origin.streams_open()
+    }
+
+    /// Writes a record as another device of the user would, and tells the streams; the user of the
+    /// default token is `demo`.
+    ///
+    /// # Errors
+    ///
+    /// The database is away.
+    pub async fn write_note(
+        &self,
+        user: &str,
+        id: &str,
+        content: &str,
+    ) -> Result<Cursor, DatabaseError> {
+        origin::write_note(&self.origin, user, id, content).await
+    }
+
+    /// Forgets the log up to a cursor; whoever pulls from before it must take a snapshot.
+    pub async fn prune_through(&self, cursor: Cursor) {
+        self.faults
+            .update(|f| f.changes_pruned_through = Some(cursor.0));
+        self.faults.until(|f| !f.pending()).await;
+    }
+
+    /// Puts the database back to where it was at a cursor, as a restored backup does.
+    pub async fn restore_to(&self, cursor: Cursor) {
+        self.faults
+            .update(|f| f.database_restored_to = Some(cursor.0));
+        self.faults.until(|f| !f.pending()).await;
+    }
+
+    /// Stops it and returns when nothing is left.
+    pub async fn stop(self) {
+        self.server.stop().await;
+        self.upkeep.stop().await;
+        drop(self.origin);
+        // A push that commits late may still hold the database; it ends by itself.
+        let _ = tokio::time::timeout(CLOSE_MAX, self.closed.0).await;
+    }
+}
+
+/// How to start an edge alone.
+#[derive(Clone, Debug, Default)]
+pub struct EdgeOptions {
+    /// 0 lets the system choose.
+    pub port: u16,
+    /// Where the origin is; `None` is an edge that was deployed without one.
+    pub origin_url: Option<String>,
+    /// The settings.
+    pub settings: Settings,
+    /// The switchboard that it listens to.
+    pub faults: Faults,
+    /// Where it notes what arrives.
+    pub requests: Requests,
+}
+
+/// An edge that runs.
+#[derive(Debug)]
+pub struct EdgeServer {
+    server: Server,
+    faults: Faults,
+    requests: Requests,
+}
+
+/// Starts an edge alone.
+///
+/// # Errors
+///
+/// See [`StartError`].
+pub async fn run_edge(options: EdgeOptions) -> Result<EdgeServer, StartError> {
+    options.settings.check()?;
+    let origin = options.origin_url.as_deref().map(authority).transpose()?;
+    let edge = Edge::new(
+        Arc::new(options.settings),
+        options.faults.clone(),
+        options.requests.clone(),
+        origin,
+    );
+    let router = edge.router();
+    let server = listen(options.port, |port| {
+        Server::start(port, router, &options.faults, |f| f.edge_refuses)
+    })?;
+    Ok(EdgeServer {
+        server,
+        faults: options.faults,
+        requests: options.requests,
+    })
+}
+
+impl EdgeServer {
+    /// Where it listens.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// Switches faults.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.faults.clone()
+    }
+
+    /// What has arrived.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        self.requests.clone()
+    }
+
+    /// Stops it and returns when nothing is left.
+    pub async fn stop(self) {
+        self.server.stop().await;
+    }
+}
+
+pub(crate) fn start_control(
+    port: u16,
+    faults: &Faults,
+    requests: &Requests,
+) -> Result<Server, StartError> {
+    let router = control::router(faults.clone(), requests.clone());
+    listen(port, |port| Server::start(port, router, faults, |_| false))
+}
+
+fn listen(port: u16, start: impl FnOnce(u16) -> io::Result<Server>) -> Result<Server, StartError> {
+    start(port).map_err(|source| StartError::Listen {
+        addr: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        source,
+    })
+}
+
+fn authority(url: &str) -> Result<Authority, StartError> {
+    let wrong = || StartError::OriginUrl(url.to_owned());
+    let parts = url.parse::<Uri>().map_err(|_| wrong())?.into_parts();
+    let plain = parts.scheme == Some(Scheme::HTTP);
+    let bare = parts.path_and_query.is_none_or(|path| path == "/");
+    parts.authority.filter(|_| plain && bare).ok_or_else(wrong)
+}
+
+#[derive(Debug)]
+struct Upkeep(JoinHandle<()>);
+
+impl Upkeep {
+    async fn stop(mut self) {
+        self.0.abort();
+        // Cancelled is what it is meant to be.
+        let _ = (&mut self.0).await;
+    }
+}
+
+impl Drop for Upkeep {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Closed(BoxFuture<'static, ()>);
+
+impl std::fmt::Debug for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Closed")
+    }
+}
+
+const DATABASE_FILE: &str = "stack.db";
+const CLOSE_MAX: Duration = Duration::from_secs(2);
