@@ -1,1 +1,179 @@
-//! What the scenarios share.
+//! What the scenarios share: real processes that end with the test, and what a client said.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use evenkeel::{Status, SyncClient};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+/// The command-line tool, built if it is not there yet.
+///
+/// # Panics
+///
+/// When it does not build.
+#[must_use]
+pub fn recovery_check() -> PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let built = std::process::Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package", "recovery-check"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status();
+        assert!(
+            built.is_ok_and(|status| status.success()),
+            "recovery-check does not build"
+        );
+        // This test runs as <target>/debug/deps/<name>.
+        let mut path = std::env::current_exe().unwrap_or_default();
+        path.pop();
+        path.pop();
+        path.join("recovery-check")
+    })
+    .clone()
+}
+
+/// An origin as a process of its own, on a port and a folder that outlive it.
+#[derive(Debug)]
+pub struct OriginProcess {
+    child: Child,
+    port: u16,
+    data: PathBuf,
+}
+
+impl OriginProcess {
+    /// Starts one on a port that the system chooses, with its records in a fresh folder.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start(name: &str) -> Self {
+        let folder = format!("evenkeel-{name}-{}", std::process::id());
+        let data = std::env::temp_dir().join(folder);
+        let Some((child, port)) = launch(0, &data).await else {
+            panic!("the origin did not start")
+        };
+        Self { child, port, data }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// SIGKILL.
+    pub async fn kill(&mut self) {
+        let _ = self.child.kill().await;
+    }
+
+    /// Starts it again on the same port and records; it serves when this returns.
+    ///
+    /// # Panics
+    ///
+    /// When that does not succeed within 20 s.
+    pub async fn restart(&mut self) {
+        // Another connection of this machine may hold the port for a moment.
+        for _ in 0..200 {
+            if let Some((child, _)) = launch(self.port, &self.data).await {
+                self.child = child;
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the origin did not come back on port {}", self.port);
+    }
+}
+
+impl Drop for OriginProcess {
+    fn drop(&mut self) {
+        let _ = self.child.start_kill();
+        let _ = std::fs::remove_dir_all(&self.data);
+    }
+}
+
+/// The process and its port once it has said `ready`.
+async fn launch(port: u16, data: &PathBuf) -> Option<(Child, u16)> {
+    let mut child = Command::new(recovery_check())
+        .args(["stack", "--role", "origin", "--origin-port"])
+        .arg(port.to_string())
+        .arg("--data")
+        .arg(data)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .ok()?;
+    let mut lines = BufReader::new(child.stdout.take()?).lines();
+    let mut port = None;
+    while let Some(line) = timeout(READY_WITHIN, lines.next_line()).await.ok()?.ok()? {
+        if let Some(url) = line.strip_prefix("origin ") {
+            port = url.rsplit(':').next().and_then(|text| text.parse().ok());
+        }
+        if line == "ready" {
+            return Some((child, port?));
+        }
+    }
+    None
+}
+
+/// Every status of a client, with the time at which it came.
+#[derive(Clone, Debug)]
+pub struct Diary(Arc<Mutex<Vec<(Instant, Status)>>>);
+
+impl Diary {
+    /// Begins to write.
+    #[must_use]
+    pub fn of(client: &SyncClient) -> Self {
+        let diary = Self(Arc::default());
+        let (pages, mut statuses) = (diary.clone(), client.status_changes());
+        tokio::spawn(async move {
+            while let Some(status) = statuses.next().await {
+                let mut pages = pages.0.lock().unwrap_or_else(PoisonError::into_inner);
+                pages.push((Instant::now(), status));
+            }
+        });
+        diary
+    }
+
+    /// What was written so far.
+    #[must_use]
+    pub fn pages(&self) -> Vec<(Instant, Status)> {
+        let pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.clone()
+    }
+}
+
+/// Waits until `there` says so, looking at every status; how long it took.
+///
+/// # Panics
+///
+/// When it does not come within `bound`; the message names `what` and the last status.
+pub async fn reach(
+    client: &SyncClient,
+    what: &str,
+    bound: Duration,
+    there: impl Fn(&Status) -> bool,
+) -> Duration {
+    let begun = Instant::now();
+    let mut statuses = client.status_changes();
+    let found = timeout(bound, async {
+        while let Some(status) = statuses.next().await {
+            if there(&status) {
+                return;
+            }
+        }
+    });
+    assert!(
+        found.await.is_ok(),
+        "{what}: not within {bound:?}: {:?}",
+        client.status()
+    );
+    begun.elapsed()
+}
+
+const READY_WITHIN: Duration = Duration::from_secs(20);
