@@ -19,7 +19,8 @@ async fn after_stopping_no_task_thread_or_descriptor_is_left() {
         round(folder.path()).await;
         assert_eq!(tasks(), 0);
     }
-    assert_eq!((descriptors(), threads()), before);
+    // The system may show a thread for a moment after its last instruction, before and now.
+    eventually(async || descriptors() <= before.0 && threads() <= before.1).await;
 }
 
 async fn round(folder: &std::path::Path) {
