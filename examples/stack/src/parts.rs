@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use evenkeel_proto::wire::Cursor;
@@ -66,7 +66,7 @@ pub async fn run_origin(options: OriginOptions) -> Result<OriginServer, StartErr
     let file = file.transpose()?;
     let settings = Arc::new(options.settings);
     let database = SqliteDatabase::open(file.as_deref(), settings.devices_max)?;
-    let closed = Closed(Box::pin(database.closed()));
+    let closed = Closed(Mutex::new(Box::pin(database.closed())));
     let announcements_max = usize::try_from(settings.stream_announcements_max);
     let origin = Arc::new(Origin::new(
         settings,
@@ -149,7 +149,14 @@ impl OriginServer {
         self.upkeep.stop().await;
         drop(self.origin);
         // A push that commits late may still hold the database; it ends by itself.
-        let _ = tokio::time::timeout(CLOSE_MAX, self.closed.0).await;
+        let _ = tokio::time::timeout(
+            CLOSE_MAX,
+            self.closed
+                .0
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+        .await;
     }
 }
 
@@ -267,7 +274,8 @@ impl Drop for Upkeep {
     }
 }
 
-struct Closed(BoxFuture<'static, ()>);
+/// Ready when the database is closed; behind a lock, so that the server can be shared between threads.
+struct Closed(Mutex<BoxFuture<'static, ()>>);
 
 impl std::fmt::Debug for Closed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
