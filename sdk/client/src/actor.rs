@@ -25,7 +25,7 @@ use tasks::{Answer, Finished, Requests};
 
 /// Runs the client until it is stopped or its last handle is dropped.
 pub(crate) async fn run(running: Running) {
-    let shared = &running.0;
+    let shared = &running.shared;
     loop {
         let Some(mut driver) = Driver::begin(shared).await else {
             return;
@@ -42,15 +42,19 @@ pub(crate) async fn run(running: Running) {
 }
 
 /// However the actor's future ends, with its runtime for instance, this says so.
-pub(crate) struct Running(pub(crate) Arc<Shared>);
+pub(crate) struct Running {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) run: u64,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let shared = &self.0;
-        if shared.status.borrow().lifecycle != Lifecycle::Stopped {
-            shared.status.send_modify(Status::end);
-        }
-        shared.mailbox.abandon();
+        let Self { shared, run } = self;
+        shared.mailbox.abandon(*run, || {
+            if shared.status.borrow().lifecycle != Lifecycle::Stopped {
+                shared.status.send_modify(Status::end);
+            }
+        });
     }
 }
 
@@ -65,6 +69,8 @@ struct Flight {
     lane: Lane,
     task: tokio::task::Id,
     began: Timestamp,
+    /// The stream's headers came.
+    open: bool,
     /// Which pull this is, among all.
     pull: u64,
     /// Dropped to make it give up.
@@ -82,6 +88,8 @@ struct Driver {
     alarm: Alarm,
     /// When the alarm last rang: not at once again, whatever the engine asks for.
     rang_at: Option<Timestamp>,
+    /// What the engine says now, it says because time has passed.
+    on_time: bool,
     saving: Option<JoinHandle<std::io::Result<Until>>>,
     /// Commands up to this number are done as soon as nothing is under way.
     settling: Option<u64>,
@@ -120,6 +128,7 @@ impl Driver {
             tickets: HashMap::new(),
             alarm: Alarm::new(),
             rang_at: None,
+            on_time: false,
             saving: None,
             settling: None,
             quiet: false,
@@ -158,7 +167,9 @@ impl Driver {
                 let now = clock::now();
                 self.rang_at = Some(now);
                 self.engine.handle_timeout(now);
+                self.on_time = true;
                 self.drain();
+                self.on_time = false;
             }
         }
         Turn::GoOn
@@ -195,7 +206,8 @@ impl Driver {
                 }
             }
         }
-        self.settling = Some(number);
+        // A wake-up without news must not make earlier commands forgotten.
+        self.settling = self.settling.max(Some(number));
     }
 
     fn repeat_hints(&mut self) {
@@ -317,6 +329,7 @@ impl Driver {
             lane,
             task,
             began: clock::now(),
+            open: false,
             pull: self.shared.caught_up.borrow().pulls_begun,
             _hold: hold,
         };
@@ -328,8 +341,13 @@ impl Driver {
         let Some(flight) = self.flights.remove(&id) else {
             return;
         };
-        tracing::debug!(target: "evenkeel", lane = flight.lane.as_str(), %id, "given up");
-        locked(&self.shared.journal).aborted(flight.lane);
+        if self.on_time {
+            // A watchdog of the engine's: the request would say nothing about it itself.
+            self.note_failure(id, &flight, &overdue(&flight));
+        } else {
+            tracing::debug!(target: "evenkeel", lane = flight.lane.as_str(), %id, "given up");
+            locked(&self.shared.journal).aborted(flight.lane);
+        }
         if flight.lane != Lane::Token {
             // It may have hung because its connection is dead; over HTTP/2 the next one would too.
             self.shared.transport.renew();
@@ -346,14 +364,11 @@ impl Driver {
     fn on_event(&mut self, input: Input) {
         match &input {
             Input::Opened { id, result } => match result {
-                Ok(()) => self.succeeded(*id),
-                Err(failure) => self.failed(*id, failure),
+                Ok(()) => self.opened(*id),
+                Err(failure) => self.closed(*id, Some(failure)),
             },
             Input::Event { event, .. } => locked(&self.shared.journal).event(event),
-            Input::Closed { id, failure } => match failure {
-                Some(failure) => self.failed(*id, failure),
-                None => tracing::debug!(target: "evenkeel", %id, "the stream ended"),
-            },
+            Input::Closed { id, failure } => self.closed(*id, failure.as_ref()),
             _ => {}
         }
         self.feed(input);
@@ -372,15 +387,16 @@ impl Driver {
                 (id, tasks::panicked(lane))
             }
         };
-        let Some(flight) = self.flights.remove(&id) else {
+        // Without an answer it was given up, or is a stream, whose last word comes as an event.
+        let Some(answer) = answer else {
             return;
         };
-        let Some(answer) = answer else {
+        let Some(flight) = self.flights.remove(&id) else {
             return;
         };
         if let Some(failure) = answer.failure() {
             self.note_failure(id, &flight, failure);
-        } else if flight.lane != Lane::Stream {
+        } else {
             self.note_success(id, &flight);
         }
         let input = self.input(id, &flight, answer);
@@ -419,15 +435,22 @@ impl Driver {
         }
     }
 
-    fn succeeded(&mut self, id: RequestId) {
+    fn opened(&mut self, id: RequestId) {
+        if let Some(flight) = self.flights.get_mut(&id) {
+            flight.open = true;
+        }
         if let Some(flight) = self.flights.get(&id) {
             self.note_success(id, flight);
         }
     }
 
-    fn failed(&mut self, id: RequestId, failure: &Failure) {
-        if let Some(flight) = self.flights.get(&id) {
-            self.note_failure(id, flight, failure);
+    fn closed(&mut self, id: RequestId, failure: Option<&Failure>) {
+        let Some(flight) = self.flights.remove(&id) else {
+            return;
+        };
+        match failure {
+            Some(failure) => self.note_failure(id, &flight, failure),
+            None => tracing::debug!(target: "evenkeel", %id, "the stream ended"),
         }
     }
 
@@ -536,6 +559,14 @@ async fn read_cursor(shared: &Arc<Shared>) -> Option<Option<Cursor>> {
                 }
             }
         }
+    }
+}
+
+fn overdue(flight: &Flight) -> Failure {
+    match flight.lane {
+        Lane::Token => Failure::local(Cause::TokenUnavailable, "no token in time"),
+        _ if flight.open => Failure::local(Cause::StreamStalled, "nothing came in time"),
+        _ => Failure::local(Cause::ResponseTimeout, "no answer in time"),
     }
 }
 

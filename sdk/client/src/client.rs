@@ -209,8 +209,9 @@ impl fmt::Debug for SyncClient {
 
 /// Posts a start, and spawns the actor if none runs.
 pub(crate) fn spawn(shared: &Arc<Shared>, runtime: &Handle) {
-    if shared.mailbox.post(Command::Start) == Posted::Spawn {
+    if let Posted::Spawn(run) = shared.mailbox.post(Command::Start) {
         *locked(&shared.runtime) = Some(runtime.clone());
-        runtime.spawn(actor::run(Running(Arc::clone(shared))));
+        let shared = Arc::clone(shared);
+        runtime.spawn(actor::run(Running { shared, run }));
     }
 }

@@ -150,7 +150,7 @@ pub struct LaneCounters {
     pub started: u64,
     /// Went well. A stream did when its headers came.
     pub succeeded: u64,
-    /// Given up by us: a watchdog, a suspend, a stop.
+    /// Given up because of the app: a suspend, a stop, no network.
     pub aborted: u64,
     /// Failed, by cause.
     pub failed: BTreeMap<&'static str, u64>,

@@ -50,10 +50,13 @@ pub(crate) struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Inner {
-    commands: Vec<Command>,
+    /// Each with its number.
+    commands: Vec<(u64, Command)>,
     /// How many were ever posted.
     count: u64,
     running: bool,
+    /// Which run this is; a run that is over has no say in the next one.
+    run: u64,
     closed: bool,
 }
 
@@ -64,8 +67,8 @@ pub(crate) enum Posted {
     Number(u64),
     /// No actor runs, and none is needed for it.
     Idle,
-    /// No actor runs: the caller has to spawn one.
-    Spawn,
+    /// No actor runs: the caller has to spawn one, for this run.
+    Spawn(u64),
 }
 
 impl Mailbox {
@@ -83,18 +86,20 @@ impl Mailbox {
         if ends && !inner.running {
             return Posted::Idle;
         }
+        let kind = std::mem::discriminant(&command);
         inner
             .commands
-            .retain(|known| std::mem::discriminant(known) != std::mem::discriminant(&command));
-        inner.commands.push(command);
+            .retain(|(_, known)| std::mem::discriminant(known) != kind);
         inner.count += 1;
+        let number = inner.count;
+        inner.commands.push((number, command));
         if command == Command::Start && !inner.running && !inner.closed {
             inner.running = true;
+            inner.run += 1;
             self.progress
                 .send_modify(|progress| progress.running = true);
-            return Posted::Spawn;
+            return Posted::Spawn(inner.run);
         }
-        let number = inner.count;
         drop(inner);
         self.posted.notify_one();
         Posted::Number(number)
@@ -104,11 +109,13 @@ impl Mailbox {
     /// number up to which they go.
     pub(crate) fn take(&self) -> (Vec<Command>, u64) {
         let mut inner = locked(&self.inner);
-        let stop = inner.commands.iter().position(|c| *c == Command::Stop);
+        let stop = inner
+            .commands
+            .iter()
+            .position(|(_, command)| *command == Command::Stop);
         let end = stop.map_or(inner.commands.len(), |at| at + 1);
-        let taken: Vec<_> = inner.commands.drain(..end).collect();
-        let left = inner.commands.len() as u64;
-        (taken, inner.count - left)
+        let (numbers, taken): (Vec<u64>, Vec<_>) = inner.commands.drain(..end).unzip();
+        (taken, numbers.last().copied().unwrap_or(0))
     }
 
     /// Returns when something was posted, or the client was dropped. Cancel-safe.
@@ -145,17 +152,23 @@ impl Mailbox {
     /// The actor has stopped. Whether it may end: not if it was started again meanwhile.
     pub(crate) fn end(&self) -> bool {
         let mut inner = locked(&self.inner);
-        if inner.commands.contains(&Command::Start) && !inner.closed {
+        let started = inner
+            .commands
+            .iter()
+            .any(|(_, command)| *command == Command::Start);
+        if started && !inner.closed {
             return false;
         }
         self.leave(&mut inner);
         true
     }
 
-    /// The actor ended without a stop, with its runtime for instance.
-    pub(crate) fn abandon(&self) {
+    /// The actor ended without a stop, with its runtime for instance: `tell` is called before
+    /// anybody who waits for the end learns of it.
+    pub(crate) fn abandon(&self, run: u64, tell: impl FnOnce()) {
         let mut inner = locked(&self.inner);
-        if inner.running {
+        if inner.running && inner.run == run {
+            tell();
             self.leave(&mut inner);
         }
     }
@@ -163,7 +176,7 @@ impl Mailbox {
     fn leave(&self, inner: &mut Inner) {
         inner.running = false;
         // What was meant for this run only has no more meaning.
-        inner.commands.retain(|command| {
+        inner.commands.retain(|(_, command)| {
             matches!(
                 command,
                 Command::Network(_) | Command::Foreground(_) | Command::TokenChanged
@@ -188,7 +201,7 @@ mod tests {
             mailbox.post(Command::Network(Network::Down)),
             Posted::Number(1)
         );
-        assert_eq!(mailbox.post(Command::Start), Posted::Spawn);
+        assert_eq!(mailbox.post(Command::Start), Posted::Spawn(1));
         for _ in 0..1000 {
             mailbox.post(Command::RetryNow);
             mailbox.post(Command::Network(Network::Up));
@@ -206,7 +219,7 @@ mod tests {
     #[test]
     fn a_start_after_a_stop_is_for_the_next_run() {
         let mailbox = Mailbox::new();
-        assert_eq!(mailbox.post(Command::Start), Posted::Spawn);
+        assert_eq!(mailbox.post(Command::Start), Posted::Spawn(1));
         mailbox.take();
         let Posted::Number(stop) = mailbox.post(Command::Stop) else {
             panic!("an actor runs");
@@ -220,5 +233,18 @@ mod tests {
         mailbox.take();
         assert!(mailbox.end());
         assert!(!mailbox.progress().borrow().running);
+    }
+
+    #[test]
+    fn a_run_that_is_over_has_no_say_in_the_next_one() {
+        let mailbox = Mailbox::new();
+        assert_eq!(mailbox.post(Command::Start), Posted::Spawn(1));
+        mailbox.take();
+        assert!(mailbox.end());
+        assert_eq!(mailbox.post(Command::Start), Posted::Spawn(2));
+        mailbox.abandon(1, || panic!("it had ended"));
+        assert!(mailbox.is_running());
+        mailbox.abandon(2, || ());
+        assert!(!mailbox.is_running());
     }
 }

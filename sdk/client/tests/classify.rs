@@ -53,10 +53,9 @@ async fn answering(text: &'static str) -> String {
 
 fn quick() -> Timeouts {
     let mut timeouts = Timeouts::default();
-    timeouts.connect = Duration::from_millis(200);
-    timeouts.stream_headers = Duration::from_millis(200);
-    timeouts.data = Duration::from_millis(200);
-    timeouts.ready = Duration::from_millis(200);
+    timeouts.stream_headers = Duration::from_millis(500);
+    timeouts.data = Duration::from_millis(500);
+    timeouts.ready = Duration::from_millis(500);
     timeouts
 }
 
@@ -194,23 +193,24 @@ async fn what_the_service_says_comes_through() {
 async fn stream_trouble(
     reply: impl Fn() -> Reply + Send + Sync + 'static,
     limits: Limits,
+    timeouts: Timeouts,
 ) -> Status {
     let service = Service::start().await;
     service.script(move |seen| match seen.path.as_str() {
         "/api/v2/events" => reply(),
         _ => Reply::Healthy,
     });
-    let builder = builder(&service.url).limits(limits).timeouts(quick());
+    let builder = builder(&service.url).limits(limits).timeouts(timeouts);
     first_trouble(builder).await
 }
 
 #[tokio::test]
 async fn a_stream_of_another_type_is_refused() {
     let reply = || Reply::Full(answer(&json!({"ok": true})));
-    let status = stream_trouble(reply, Limits::default()).await;
+    let status = stream_trouble(reply, Limits::default(), Timeouts::default()).await;
     assert_eq!(status.cause, Some(Cause::BadResponse));
     let reply = || Reply::Full(full(200, "text/html", "<html>"));
-    let status = stream_trouble(reply, Limits::default()).await;
+    let status = stream_trouble(reply, Limits::default(), Timeouts::default()).await;
     assert_eq!(status.cause, Some(Cause::NotTheService));
 }
 
@@ -222,7 +222,7 @@ async fn a_stream_that_says_too_much_at_once_is_closed() {
         let body = format!("event: ready\n\ndata: {}\n\n", "x".repeat(2000));
         Reply::Full(full(200, "text/event-stream", body))
     };
-    let status = stream_trouble(reply, limits).await;
+    let status = stream_trouble(reply, limits, Timeouts::default()).await;
     assert_eq!(status.cause, Some(Cause::ResponseTooLarge));
 }
 
@@ -234,9 +234,9 @@ async fn a_stream_that_says_nothing_is_stalled_and_one_without_headers_timed_out
         std::mem::forget(sender);
         Reply::Full(stream(body.boxed()))
     };
-    let status = stream_trouble(silent, Limits::default()).await;
+    let status = stream_trouble(silent, Limits::default(), quick()).await;
     assert_eq!(status.cause, Some(Cause::StreamStalled));
-    let status = stream_trouble(|| Reply::Hang, Limits::default()).await;
+    let status = stream_trouble(|| Reply::Hang, Limits::default(), quick()).await;
     assert_eq!(status.cause, Some(Cause::ResponseTimeout));
 }
 

@@ -22,7 +22,7 @@ use crate::shared::Shared;
 
 pub(super) type Work = Pin<Box<dyn Future<Output = Finished> + Send>>;
 
-/// A task's end: `None` where nobody waits for an answer any more.
+/// A task's end; without an answer where it was given up, or said all in events.
 pub(super) struct Finished {
     pub(super) id: RequestId,
     pub(super) answer: Option<Answer>,

@@ -61,7 +61,6 @@ fn of_link(link: &(dyn Error + 'static)) -> Option<Cause> {
         // The other side does not speak HTTP.
         return error.is_parse().then_some(Cause::NotTheService);
     }
-    // An I/O error hides what it wraps from `source`.
-    let inner = link.downcast_ref::<io::Error>()?.get_ref()?;
-    inner.is::<rustls::Error>().then_some(Cause::TlsFailed)
+    // An I/O error hides what it wraps from `source`, and can wrap another one.
+    of_link(link.downcast_ref::<io::Error>()?.get_ref()?)
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel::{
-    MemoryReplica, Secret, Status, SyncClient, SyncClientBuilder, SyncState, Timeouts, TokenError,
-    TokenReason,
+    Lifecycle, MemoryReplica, Secret, Status, SyncClient, SyncClientBuilder, SyncState, Timeouts,
+    TokenError, TokenReason,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::channel::{Channel, Sender};
@@ -380,7 +380,11 @@ pub(crate) async fn until(
 }
 
 pub(crate) async fn synced(client: &SyncClient) -> Status {
-    until(client, "synced", |s| s.state == SyncState::Synced).await
+    let at_work = |s: &Status| s.lifecycle == Lifecycle::Running;
+    until(client, "synced", |s| {
+        at_work(s) && s.state == SyncState::Synced
+    })
+    .await
 }
 
 pub(crate) async fn degraded(client: &SyncClient) -> Status {

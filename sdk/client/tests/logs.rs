@@ -1,0 +1,173 @@
+//! Everything logged over a whole outage, by everybody, is searched for what must not be there.
+
+mod common;
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::{Reply, Service, TICKET, TOKEN, builder, degraded, full, synced, until};
+use evenkeel::{MemoryReplica, ProxySetting, Secret, SyncState, TokenError, TokenReason};
+use serde_json::Map;
+
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What comes by way of the `log` crate: reqwest, rustls.
+impl log::Log for Logged {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let line = format!("{} {}\n", record.target(), record.args());
+        self.0.lock().unwrap().extend_from_slice(line.as_bytes());
+    }
+
+    fn flush(&self) {}
+}
+
+const CONTENT: &str = "my d1ary entry";
+const FRESH: &str = "fr3sh-t0ken-value";
+const PROXY_PASSWORD: &str = "pr0xy-passw0rd";
+
+#[tokio::test]
+async fn no_token_ticket_cookie_or_content_is_ever_logged() {
+    let logged = Logged::default();
+    let writer = logged.clone();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_writer(move || writer.clone())
+        .init();
+    log::set_boxed_logger(Box::new(logged.clone())).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    let pem = made.cert.pem();
+    for (alpn, in_body) in [
+        ("http/1.1", false),
+        ("http/1.1", true),
+        ("h2", false),
+        ("h2", true),
+    ] {
+        let key = made.signing_key.serialize_der().try_into().unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        config.alpn_protocols = vec![alpn.into()];
+        let service = Service::start_with(Some(Arc::new(config).into())).await;
+        *service.state.ticket_in_body.lock().unwrap() = in_body;
+        outage(&service, &pem).await;
+    }
+    proxied().await;
+
+    let logged = String::from_utf8_lossy(&logged.0.lock().unwrap()).into_owned();
+    for expected in ["evenkeel", "circuit_open", "attempt", "wait_ms", "rustls"] {
+        assert!(logged.contains(expected), "{expected} is not logged");
+    }
+    let bytes_of = |text: &str| format!("{:?}", text.as_bytes()).replace(['[', ']'], "");
+    for secret in [TOKEN, FRESH, TICKET, CONTENT, PROXY_PASSWORD] {
+        for form in [secret.to_owned(), bytes_of(secret)] {
+            for line in logged.lines() {
+                assert!(!line.contains(&form), "{secret} is in: {line}");
+            }
+        }
+    }
+}
+
+/// Healthy, refused, away, and healthy again, with writes both ways.
+async fn outage(service: &Service, pem: &str) {
+    service.write("theirs", CONTENT);
+    let notes = MemoryReplica::new();
+    let provider = |reason| async move {
+        Ok::<_, TokenError>(match reason {
+            TokenReason::Refused => Secret::new(FRESH),
+            _ => Secret::new(TOKEN),
+        })
+    };
+    let client = builder(&service.url)
+        .replica(notes.clone())
+        .token_provider(provider)
+        .proxy(ProxySetting::None)
+        .extra_root_certificates(pem)
+        .build()
+        .unwrap();
+    client.start().unwrap();
+    let mut fields = Map::new();
+    fields.insert("content".into(), CONTENT.into());
+    notes.put("ours", fields.clone()).unwrap();
+    synced(&client).await;
+
+    service.set_token(FRESH);
+    service.cut_streams(true);
+    until(&client, "reconnecting", |s| s.state != SyncState::Synced).await;
+    synced(&client).await;
+
+    // An answer that says the secret back, a page, an answer that cannot be read, a refusal.
+    let round = std::sync::atomic::AtomicUsize::new(0);
+    service.script(move |seen| {
+        let echo = format!(
+            r#"{{"error":{{"code":"X","message":"for {} {}"}}}}"#,
+            seen.header("authorization"),
+            seen.header("cookie"),
+        );
+        Reply::Full(
+            match round.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+                0 => full(502, "application/json", echo),
+                1 => full(200, "application/json", format!("{{\"x\":\"{CONTENT}")),
+                _ => common::unavailable("circuit_open", Some(1)),
+            },
+        )
+    });
+    service.cut_streams(false);
+    degraded(&client).await;
+    notes.put("ours", fields).unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    client.retry_now();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    client.set_network(evenkeel::Network::Up);
+    until(&client, "circuit open", |s| {
+        s.cause == Some(evenkeel::Cause::CircuitOpen)
+    })
+    .await;
+    service.heal();
+    let diagnostics = client.diagnostics();
+    for text in [
+        serde_json::to_string(&diagnostics).unwrap(),
+        format!("{diagnostics:?} {client:?}"),
+    ] {
+        for secret in [TOKEN, FRESH, TICKET, CONTENT] {
+            assert!(!text.contains(secret), "{secret} is in: {text}");
+        }
+    }
+    client.stop().await;
+}
+
+/// A proxy that is not there, with a password.
+async fn proxied() {
+    let proxy = format!("http://me:{PROXY_PASSWORD}@127.0.0.1:1");
+    let client = builder("https://sync.example.com")
+        .proxy(ProxySetting::Url(proxy))
+        .build()
+        .unwrap();
+    client.start().unwrap();
+    let status = degraded(&client).await;
+    assert_eq!(status.cause, Some(evenkeel::Cause::ConnectFailed));
+    let diagnostics = serde_json::to_string(&client.diagnostics()).unwrap();
+    assert!(!diagnostics.contains(PROXY_PASSWORD));
+}

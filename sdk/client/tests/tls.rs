@@ -1,0 +1,85 @@
+//! Whom the client trusts.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{Service, builder, degraded, synced};
+use evenkeel::{Cause, ProxySetting, SyncClient, SyncClientBuilder};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+struct Identity {
+    certificate: CertificateDer<'static>,
+    pem: String,
+    acceptor: tokio_rustls::TlsAcceptor,
+}
+
+fn identity(name: &str, alpn: &[u8]) -> Identity {
+    let made = rcgen::generate_simple_self_signed(vec![name.into()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    Identity {
+        certificate: made.cert.der().clone(),
+        pem: made.cert.pem(),
+        acceptor: Arc::new(config).into(),
+    }
+}
+
+fn built(builder: SyncClientBuilder) -> SyncClient {
+    let client = builder.proxy(ProxySetting::None).build().unwrap();
+    client.start().unwrap();
+    client
+}
+
+#[tokio::test]
+async fn a_root_given_by_the_app_is_trusted_over_both_versions_of_http() {
+    for (alpn, version) in [
+        (&b"http/1.1"[..], http::Version::HTTP_11),
+        (b"h2", http::Version::HTTP_2),
+    ] {
+        let identity = identity("localhost", alpn);
+        let service = Service::start_with(Some(identity.acceptor)).await;
+        let client = built(builder(&service.url).extra_root_certificates(identity.pem));
+        synced(&client).await;
+        let seen = service.state.seen.lock().unwrap().clone();
+        assert!(seen.iter().all(|request| request.version == version));
+        client.stop().await;
+
+        let der = identity.certificate.to_vec();
+        let client = built(builder(&service.url).extra_root_certificates(der));
+        synced(&client).await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_nobody_we_know_is_tls_failed_and_nothing_is_sent() {
+    let identity = identity("localhost", b"http/1.1");
+    let service = Service::start_with(Some(identity.acceptor)).await;
+    let client = built(builder(&service.url));
+    assert_eq!(degraded(&client).await.cause, Some(Cause::TlsFailed));
+    assert_eq!(service.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_tls_failed() {
+    let identity = identity("elsewhere.example", b"http/1.1");
+    let service = Service::start_with(Some(identity.acceptor)).await;
+    let client = built(builder(&service.url).extra_root_certificates(identity.pem));
+    assert_eq!(degraded(&client).await.cause, Some(Cause::TlsFailed));
+    assert_eq!(service.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_tls_failed() {
+    let service = Service::start().await;
+    let url = service.url.replace("http:", "https:");
+    let client = built(builder(&url));
+    assert_eq!(degraded(&client).await.cause, Some(Cause::TlsFailed));
+}
