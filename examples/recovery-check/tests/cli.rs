@@ -1,5 +1,7 @@
 //! The commands as a script sees them: real processes, exit codes, fields.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
