@@ -11,16 +11,17 @@ use evenkeel_proto::wire::Cursor;
 use evenkeel_proto::{Cause, Failure, Lifecycle, SyncStatus, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tracing::Instrument as _;
 
 use crate::alarm::Alarm;
 use crate::clock;
 use crate::diagnostics::Lane;
 use crate::guard::locked;
-use crate::http::Ticket;
 use crate::mailbox::{Command, Network};
 use crate::shared::{AtWork, Shared};
 use crate::state::{Until, wall_ms};
 use crate::status::{Status, ms};
+use crate::transport::Ticket;
 use tasks::{Answer, Finished, Requests};
 
 /// Runs the client until it is stopped or its last handle is dropped.
@@ -319,10 +320,12 @@ impl Driver {
         tracing::debug!(target: "evenkeel", lane = lane.as_str(), %id, attempt, "begun");
         let at_work = AtWork::begin(&self.shared, lane);
         let work = work(self.requests.clone(), held);
-        let task = self.tasks.spawn(async move {
+        let span = tracing::debug_span!(target: "evenkeel", "request", lane = lane.as_str(), %id);
+        let work = async move {
             let _at_work = at_work;
             work.await
-        });
+        };
+        let task = self.tasks.spawn(work.instrument(span));
         let task = task.id();
         locked(&self.shared.journal).started(lane);
         let flight = Flight {
@@ -408,6 +411,8 @@ impl Driver {
             Answer::Ticket(result) => Input::Ticket {
                 id,
                 result: result.map(|(ticket, life)| {
+                    // One stream, one ticket: an older one has no use any more.
+                    self.tickets.clear();
                     self.tickets.insert(id, ticket);
                     // From its request on: how long the answer took is not ours to use.
                     flight.began + life

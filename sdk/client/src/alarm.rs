@@ -101,9 +101,9 @@ mod kernel {
             let once = Itimerspec {
                 it_interval: Timespec::default(),
                 it_value: Timespec {
-                    tv_sec: i64::try_from(ms / 1000).unwrap_or(i64::MAX),
+                    tv_sec: (ms / 1000).try_into().unwrap_or(i64::MAX),
                     // All zero would disarm it.
-                    tv_nsec: i64::try_from(ms % 1000 * 1_000_000).unwrap_or(0).max(1),
+                    tv_nsec: (ms % 1000 * 1_000_000).try_into().unwrap_or(0).max(1),
                 },
             };
             timerfd_settime(self.0.get_ref(), TimerfdTimerFlags::ABSTIME, &once).is_ok()

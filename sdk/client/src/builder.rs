@@ -12,7 +12,6 @@ use uuid::Uuid;
 use crate::client::SyncClient;
 use crate::diagnostics::{Journal, Settings};
 use crate::error::BuildError;
-use crate::http::{Adapter, Endpoints, Recipe, Resolver, Transport, certificates, tls_config};
 use crate::mailbox::Mailbox;
 use crate::replica::{MemoryReplica, Replica, ReplicaSignal};
 use crate::settings::{Limits, ProxySetting, TicketCarrier, Timeouts};
@@ -20,6 +19,7 @@ use crate::shared::Shared;
 use crate::state::{StateDir, Until, is_device_id};
 use crate::status::Status;
 use crate::token::{AnyProvider, FixedToken, TokenProvider, Tokens};
+use crate::transport::{Adapter, Endpoints, Recipe, Resolver, Transport, certificates, tls_config};
 
 /// Makes a [`SyncClient`]. Only the token is required.
 #[must_use = "nothing is built before `build`"]

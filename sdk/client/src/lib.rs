@@ -35,7 +35,6 @@ mod diagnostics;
 mod error;
 mod follow;
 mod guard;
-mod http;
 mod mailbox;
 mod once;
 mod replica;
@@ -44,6 +43,7 @@ mod shared;
 mod state;
 mod status;
 mod token;
+mod transport;
 
 pub use evenkeel_proto::engine::Backlog;
 pub use evenkeel_proto::wire::{self, Cursor, Record, Secret};
@@ -56,7 +56,6 @@ pub use diagnostics::{
     Diagnostics, Lane, LaneCounters, PastFailure, PastStatus, Settings, StreamCounters,
 };
 pub use error::{BuildError, StartError, SuspendError, SyncOnceError};
-pub use http::{Resolver, ResolverFuture};
 pub use mailbox::Network;
 pub use once::SyncReport;
 pub use replica::{
@@ -66,3 +65,4 @@ pub use replica::{
 pub use settings::{Limits, ProxySetting, TicketCarrier, Timeouts};
 pub use status::{Status, StatusChanges};
 pub use token::{TokenError, TokenProvider, TokenReason};
+pub use transport::{Resolver, ResolverFuture};

@@ -12,13 +12,13 @@ use tokio::sync::{broadcast, watch};
 use crate::changes::Change;
 use crate::diagnostics::{Journal, Lane, Settings};
 use crate::guard::locked;
-use crate::http::Transport;
 use crate::mailbox::{Command, Mailbox, Network};
 use crate::replica::Replica;
 use crate::settings::{Limits, Timeouts};
 use crate::state::{FloorFile, Until, wall_ms};
 use crate::status::Status;
 use crate::token::Tokens;
+use crate::transport::Transport;
 
 pub(crate) struct Shared {
     pub(crate) settings: Settings,

@@ -1,5 +1,11 @@
 //! What each way of not getting an answer is called, on real sockets.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a panic is a test's verdict"
+)]
+
 mod common;
 
 use std::future::Future;

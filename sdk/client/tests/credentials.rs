@@ -1,5 +1,11 @@
 //! Token and ticket: fresh when needed, never where they do not belong.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a panic is a test's verdict"
+)]
+
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

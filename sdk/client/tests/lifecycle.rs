@@ -1,5 +1,11 @@
 //! Anything in any order: no hang, no leak, no panic.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a panic is a test's verdict"
+)]
+
 mod common;
 
 use std::time::Duration;

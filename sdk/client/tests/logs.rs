@@ -1,5 +1,11 @@
 //! Everything logged over a whole outage, by everybody, is searched for what must not be there.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a panic is a test's verdict"
+)]
+
 mod common;
 
 use std::io;

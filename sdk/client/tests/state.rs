@@ -1,5 +1,11 @@
 //! What survives a restart.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a panic is a test's verdict"
+)]
+
 mod common;
 
 use std::fs;

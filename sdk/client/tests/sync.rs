@@ -1,5 +1,11 @@
 //! Data both ways, on real sockets.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a panic is a test's verdict"
+)]
+
 mod common;
 
 use std::time::Duration;

@@ -16,9 +16,9 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use crate::changes::Change;
 use crate::diagnostics::Lane;
 use crate::guard::{caught, locked};
-use crate::http::{Progress, StreamItem, Ticket};
 use crate::replica::{BatchLimits, ReplicaError, ReplicaFuture};
 use crate::shared::Shared;
+use crate::transport::{Progress, StreamItem, Ticket};
 
 pub(super) type Work = Pin<Box<dyn Future<Output = Finished> + Send>>;
 
