@@ -84,8 +84,15 @@ impl Bucket {
     pub(crate) fn reserve(&mut self, now: Timestamp, at: Timestamp, tokens: u32) -> Timestamp {
         let room = self.burst.saturating_sub(self.interval * (tokens - 1));
         let at = at.max(self.full_at - room);
-        self.full_at = self.full_at.max(now) + self.interval * tokens;
+        let charged = self.full_at.max(now) + self.interval * tokens;
+        // Whatever was paid for and never used: a debt must not add up.
+        self.full_at = charged.min(now + self.burst + self.interval * DEBT_MAX);
         at
+    }
+
+    /// What was reserved is not needed after all.
+    pub(crate) fn give_back(&mut self, tokens: u32) {
+        self.full_at = self.full_at - self.interval * tokens;
     }
 }
 
@@ -94,6 +101,8 @@ fn doubled(first: Duration, attempt: u32, max: Duration) -> Duration {
     first.saturating_mul(1 << exponent).min(max)
 }
 
+/// Tokens that may be owed: a little more than all lanes' attempts planned at once.
+const DEBT_MAX: u32 = 6;
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 const SLOW_FIRST: Duration = Duration::from_secs(30);

@@ -1,7 +1,7 @@
 //! The policy table against the design's words, and the page printed from it.
 
-use evenkeel_proto::policy::{self, Class, REQUESTS, Rule, Scope};
 use evenkeel_proto::Cause;
+use evenkeel_proto::policy::{self, Class, REQUESTS, Rule, Scope};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/POLICY.md");
 

@@ -64,9 +64,19 @@ impl Engine {
         self.gate.passage = Passage::Closed;
         // Without a stream counts only while there could be one.
         self.timers.stop(Timer::NoStream);
-        self.gate.attempt += 1;
-        let at = now + retry::delay(&mut self.rng, class, self.gate.attempt, floor);
+        self.gate.attempt = self.gate.attempt.saturating_add(1);
+        let delay = retry::delay(&mut self.rng, class, self.gate.attempt, floor);
+        let at = now + delay.max(self.relapse(probe));
         self.arm_attempt(now, Timer::Gate, at.max(self.gate.floor), 1);
+    }
+
+    /// Where probes keep succeeding and what follows keeps failing, each turn costs more than its
+    /// probe, and takes a minute for that.
+    fn relapse(&self, probe: bool) -> Duration {
+        if probe || self.gate.attempt <= RELAPSES_FREE {
+            return Duration::ZERO;
+        }
+        self.config.poll_every * 2
     }
 
     /// Nobody sends before that time (or now, where a floor does not forbid it); then one probe.
@@ -95,13 +105,27 @@ impl Engine {
         }
         let recovered = self.gate.cause.take().is_some();
         for lane in LaneId::ALL {
-            let mut at = now;
-            if lane == LaneId::Stream && recovered {
-                at = now + retry::uniform(&mut self.rng, FOLLOW);
-            }
-            self.wait_until(now, lane.retry(), at.max(self.lanes[lane as usize].floor));
+            self.forgive_wait(now, lane, recovered);
         }
         self.stream.parked = None;
+    }
+
+    /// A lane's wait of its own is over now that the gate is open, but neither its server's floor nor
+    /// the budget is forgotten: the gate may open and close for hours.
+    fn forgive_wait(&mut self, now: Timestamp, lane: LaneId, recovered: bool) {
+        let mut at = now;
+        let state = self.lanes[lane as usize];
+        let mut retried = state.failing.is_some() && state.flight.is_none();
+        if lane == LaneId::Stream && recovered {
+            at = now + retry::uniform(&mut self.rng, FOLLOW);
+            retried = state.flight.is_none() && self.stream.is_idle();
+        }
+        let paid = self.timers.armed(lane.retry())
+            || (lane == LaneId::Stream && self.stream.parked.is_some());
+        if retried && !paid {
+            at = self.book(now, at, lane.cost());
+        }
+        self.wait_until(now, lane.retry(), at.max(state.floor));
     }
 
     /// Sends the one request that finds out whether the service is back: a pull where it can.
@@ -151,4 +175,6 @@ impl Engine {
 
 /// The others follow a successful probe within this time.
 pub(super) const FOLLOW: Duration = Duration::from_secs(1);
+/// Closings in a row that are met with backoff alone.
+const RELAPSES_FREE: u32 = 3;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

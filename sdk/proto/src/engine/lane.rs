@@ -160,14 +160,14 @@ impl Engine {
     /// This lane alone waits.
     fn hold_back(&mut self, now: Timestamp, lane: LaneId, class: Class, floor: Option<Duration>) {
         let state = &mut self.lanes[lane as usize];
-        state.attempt += 1;
+        state.attempt = state.attempt.saturating_add(1);
         if let Some(floor) = floor {
             state.floor = state.floor.max(now + floor);
         }
         let at = now + retry::delay(&mut self.rng, class, state.attempt, floor);
         let at = at.max(state.floor);
         if lane == LaneId::Stream && self.stream.polling {
-            self.park_stream(at);
+            self.park_stream(now, at);
         } else {
             self.arm_attempt(now, lane.retry(), at, lane.cost());
         }
@@ -175,8 +175,13 @@ impl Engine {
 
     /// Arms a retry, probe or poll for the earliest time that budget and pace allow.
     pub(super) fn arm_attempt(&mut self, now: Timestamp, timer: Timer, at: Timestamp, cost: u32) {
-        let at = self.budget.reserve(now, self.pace.earliest(at), cost);
+        let at = self.book(now, at, cost);
         self.timers.arm(timer, at);
+    }
+
+    /// The earliest time from `at` on that budget and pace allow for a retry, probe or poll.
+    pub(super) fn book(&mut self, now: Timestamp, at: Timestamp, cost: u32) -> Timestamp {
+        self.budget.reserve(now, self.pace.earliest(at), cost)
     }
 
     fn others_work(&self, now: Timestamp, lane: LaneId) -> bool {

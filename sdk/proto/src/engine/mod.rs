@@ -348,17 +348,33 @@ impl Engine {
             return;
         }
         self.hinted_at = Some(now);
-        if self.gate.passage == Passage::Closed && self.timers.armed(Timer::Gate) {
-            self.wait_until(now, Timer::Gate, self.gate.floor);
+        if self.gate.passage == Passage::Closed {
+            self.end_wait(now, Timer::Gate, self.gate.floor, 1);
         }
         for lane in LaneId::ALL {
-            if self.timers.armed(lane.retry()) {
-                self.wait_until(now, lane.retry(), self.lanes[lane as usize].floor);
-            }
+            let floor = self.lanes[lane as usize].floor;
+            self.end_wait(now, lane.retry(), floor, lane.cost());
         }
-        if self.stream.parked.is_some() && self.lanes[LaneId::Stream as usize].floor <= now {
-            self.stream.parked = None;
+        if self.lanes[LaneId::Stream as usize].floor <= now {
+            self.unpark_stream();
         }
+        if self.end_wait(now, Timer::Poll, now, 1) {
+            self.on_poll();
+        }
+    }
+
+    /// Ends this wait unless a floor forbids it; says whether it did. What goes out at the app's or
+    /// the system's word is not charged to the budget, or an impatient hour would be followed by one
+    /// without a single attempt.
+    fn end_wait(&mut self, now: Timestamp, timer: Timer, floor: Timestamp, cost: u32) -> bool {
+        let ended = self.timers.armed(timer) && floor <= now;
+        if ended {
+            self.timers.stop(timer);
+            self.budget.give_back(cost);
+        } else if self.timers.armed(timer) {
+            self.timers.arm(timer, floor);
+        }
+        ended
     }
 
     fn go(&mut self, now: Timestamp) {
@@ -379,6 +395,13 @@ impl Engine {
 
     /// Gives up all that is under way, and every wait; floors stay.
     fn abort_all(&mut self) {
+        let costs = [(Timer::Gate, 1), (Timer::Poll, 1)];
+        let lanes = LaneId::ALL.map(|lane| (lane.retry(), lane.cost()));
+        for (timer, cost) in costs.into_iter().chain(lanes) {
+            if self.timers.armed(timer) {
+                self.budget.give_back(cost);
+            }
+        }
         self.timers.stop_all();
         for lane in LaneId::ALL {
             if let Some(flight) = self.lane(lane).flight.take() {

@@ -162,8 +162,11 @@ impl Engine {
                 self.stream.last_beat = None;
                 self.stream.steps = 0;
                 let lane = self.lane(LaneId::Stream);
-                lane.failing = None;
                 lane.worked_at = Some(now);
+                if lane.failing.take().is_some() {
+                    // The pull that follows belongs to this attempt.
+                    self.budget.reserve(now, now, 1);
+                }
                 self.timers.stop(Timer::Grace);
                 self.timers.stop(Timer::NoStream);
                 self.timers.arm(Timer::Steady, now + STEADY);
@@ -287,7 +290,7 @@ impl Engine {
         self.stream.polling = true;
         if let Some(at) = self.timers.at(Timer::StreamRetry) {
             self.timers.stop(Timer::StreamRetry);
-            self.park_stream(at);
+            self.stream.parked = Some(at.max(self.earliest_beside_polls()));
         }
         let lane = self.lane(LaneId::Stream);
         lane.failing = lane.failing.or(Some(Cause::StreamStalled));
@@ -300,8 +303,22 @@ impl Engine {
         self.timers.stop(Timer::Poll);
     }
 
-    pub(super) fn park_stream(&mut self, at: Timestamp) {
-        self.stream.parked = Some(at.max(self.stream.attempted_at + self.config.poll_every * 2));
+    /// Like arming an attempt, but it goes out after a poll that worked: then a failing ticket cannot
+    /// look like the whole client's failure.
+    pub(super) fn park_stream(&mut self, now: Timestamp, at: Timestamp) {
+        let at = at.max(self.earliest_beside_polls());
+        let cost = LaneId::Stream.cost();
+        self.stream.parked = Some(self.book(now, at, cost));
+    }
+
+    pub(super) fn unpark_stream(&mut self) {
+        if self.stream.parked.take().is_some() {
+            self.budget.give_back(LaneId::Stream.cost());
+        }
+    }
+
+    fn earliest_beside_polls(&self) -> Timestamp {
+        self.stream.attempted_at + self.config.poll_every * 2
     }
 
     /// A poll worked: the next one is due, and perhaps a try of the stream as well.
@@ -309,11 +326,7 @@ impl Engine {
         if !self.stream.polling {
             return;
         }
-        let due = self.stream.parked.is_some_and(|at| at <= now);
-        if due && self.budget.earliest(now) == now {
-            self.budget.reserve(now, now, LaneId::Stream.cost());
-            self.stream.parked = None;
-        }
+        self.stream.parked = self.stream.parked.filter(|&at| at > now);
         if !self.timers.armed(Timer::Poll) {
             self.forgive_one();
             let patience = if self.metered || self.hidden { 4 } else { 1 };
@@ -330,7 +343,9 @@ impl Engine {
         self.stream.failures = 0;
         self.forgive_one();
         if self.stream.steps >= STEPS_TO_RESET {
-            self.gate.attempt = 0;
+            if self.gate.is_open() {
+                self.gate.attempt = 0;
+            }
             self.lane(LaneId::Stream).attempt = 0;
         } else {
             self.timers.arm(Timer::Steady, now + STEADY);
@@ -342,12 +357,15 @@ impl Engine {
             self.outputs.push_back(Output::Abort { id });
         }
         self.stream.phase = Phase::Idle;
-        self.stream.parked = None;
+        self.unpark_stream();
         self.stop_polling();
     }
 
     fn forgive_one(&mut self) {
-        self.gate.attempt = self.gate.attempt.saturating_sub(1);
+        if self.gate.is_open() {
+            // A stream that lives on while every request fails is no stability.
+            self.gate.attempt = self.gate.attempt.saturating_sub(1);
+        }
         let lane = self.lane(LaneId::Stream);
         lane.attempt = lane.attempt.saturating_sub(1);
     }

@@ -178,56 +178,6 @@ fn an_answer_from_before_the_closing_raises_the_floor_only() {
     assert!(status.next_attempt_at.unwrap() >= world.now + secs(39));
 }
 
-#[test]
-fn a_steady_outage_costs_at_most_four_requests_a_minute() {
-    for cause in Cause::ALL.iter().copied() {
-        if rule(cause, Request::Pull).class == Class::Ask {
-            continue;
-        }
-        let mut world = World::synced();
-        world.service.all(&fails(cause));
-        world.cut(Some(Cause::ConnectionLost));
-        world.local_writes(3);
-        let begun = world.now;
-        world.run(secs(1800));
-        at_most_four_a_minute(&world, begun + secs(60), cause);
-    }
-}
-
-#[test]
-fn an_outage_of_one_kind_of_request_costs_no_more() {
-    for request in REQUESTS {
-        for cause in [Cause::Upstream5xx, Cause::Timeout, Cause::ServerError] {
-            let mut world = World::synced();
-            match request {
-                Request::Ticket => world.service.ticket = fails(cause),
-                Request::Events => world.service.events = fails(cause),
-                Request::Push => world.service.push = fails(cause),
-                _ => world.service.pull = fails(cause),
-            }
-            world.cut(Some(Cause::ConnectionLost));
-            world.local_writes(1);
-            let begun = world.now;
-            world.run(secs(1800));
-            at_most_four_a_minute(&world, begun + secs(60), cause);
-        }
-    }
-}
-
-fn at_most_four_a_minute(world: &World, since: evenkeel_proto::Timestamp, cause: Cause) {
-    let sent = world.sent_since(since);
-    for (i, first) in sent.iter().enumerate() {
-        let minute = sent[i..]
-            .iter()
-            .take_while(|s| s.at.since(first.at) < secs(60))
-            .count();
-        assert!(
-            minute <= 4,
-            "{cause}: {minute} requests in the minute from {first:?}: {sent:?}"
-        );
-    }
-}
-
 /// Every cause, met by every request, in every state that the engine can be in when it is sent.
 #[test]
 fn every_cause_on_every_request_in_every_state_has_the_tables_effect() {

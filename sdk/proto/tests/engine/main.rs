@@ -1,5 +1,8 @@
 //! The engine in scenarios, one behaviour each, in virtual time.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod budget;
 mod fallback;
 mod gate;
 mod hints;
