@@ -83,7 +83,16 @@ async fn no_token_ticket_cookie_or_content_is_ever_logged() {
     proxied().await;
 
     let logged = String::from_utf8_lossy(&logged.0.lock().unwrap()).into_owned();
-    for expected in ["evenkeel", "circuit_open", "attempt", "wait_ms", "rustls"] {
+    for expected in [
+        "evenkeel",
+        "circuit_open",
+        "attempt",
+        "wait_ms",
+        "rustls",
+        "reqwest",
+        "hyper_util",
+        "h2::",
+    ] {
         assert!(logged.contains(expected), "{expected} is not logged");
     }
     let bytes_of = |text: &str| format!("{:?}", text.as_bytes()).replace(['[', ']'], "");
