@@ -37,13 +37,25 @@ impl Output {
         out.flush()
     }
 
-    /// A line that the next one replaces; nothing where there is no terminal.
-    pub(crate) fn live(&self, text: &str) -> io::Result<()> {
+    /// A line that the next one replaces, of as many parts as fit; nothing where there is no terminal.
+    pub(crate) fn live(&self, parts: &[(Colour, String)]) -> io::Result<()> {
         if !self.terminal {
             return Ok(());
         }
+        let (terminal_size::Width(width), _) = terminal_size::terminal_size()
+            .unwrap_or((terminal_size::Width(80), terminal_size::Height(24)));
+        let mut left = usize::from(width).saturating_sub(1);
+        let mut line = String::from("\r\x1b[K");
+        for (colour, part) in parts {
+            let Some(rest) = left.checked_sub(part.chars().count() + 2) else {
+                break;
+            };
+            left = rest;
+            line.push_str(&self.paint(*colour, part));
+            line.push_str("  ");
+        }
         let mut out = io::stdout().lock();
-        write!(out, "\r\x1b[K{text}")?;
+        out.write_all(line.as_bytes())?;
         out.flush()
     }
 

@@ -139,12 +139,9 @@ impl Timeline {
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                let parts: Vec<_> = clients
-                    .iter()
-                    .map(|(name, sync)| timeline.live_part(name, sync))
-                    .collect();
-                let line = format!("{}  {}", clock(timeline.begun), parts.join("   "));
-                if timeline.output.live(&line).is_err() {
+                let mut parts = vec![(Colour::Faint, clock(timeline.begun))];
+                parts.extend(clients.iter().map(|(name, sync)| live_part(name, sync)));
+                if timeline.output.live(&parts).is_err() {
                     return;
                 }
             }
@@ -156,15 +153,6 @@ impl Timeline {
         if let Ok(mut tasks) = self.tasks.lock() {
             tasks.drain(..).for_each(|task| task.abort());
         }
-    }
-
-    fn live_part(&self, name: &str, sync: &SyncClient) -> String {
-        let status = sync.status();
-        let wait = status
-            .next_attempt_in()
-            .map_or(String::new(), |wait| format!(" {}", seconds(wait)));
-        let text = format!("{name} {}{wait} ({} sent)", status.state, requests(sync));
-        self.output.paint(colour(status.state), &text)
     }
 
     fn status(&self, name: &str, status: &Status, sent: u64) -> io::Result<()> {
@@ -201,6 +189,15 @@ impl Timeline {
             tasks.push(task);
         }
     }
+}
+
+fn live_part(name: &str, sync: &SyncClient) -> (Colour, String) {
+    let status = sync.status();
+    let wait = status
+        .next_attempt_in()
+        .map_or(String::new(), |wait| format!(" {}", seconds(wait)));
+    let text = format!("{name} {}{wait} ({} sent)", status.state, requests(sync));
+    (colour(status.state), text)
 }
 
 /// How many requests the client has sent.
