@@ -27,7 +27,7 @@ impl Device {
     pub fn at(url: &str) -> Self {
         Self {
             // No pool: a test that breaks connections must not meet the last test's broken ones.
-            http: Client::builder().pool_max_idle_per_host(0).build().unwrap(),
+            http: client(),
             url: url.to_owned(),
             token: "demo-token".to_owned(),
             id: uuid::Uuid::new_v4().to_string(),
@@ -251,4 +251,10 @@ pub async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
         }
     })
     .await;
+}
+
+/// Built in one workspace with the SDK, reqwest wants a TLS provider even for plain HTTP.
+fn client() -> Client {
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().pool_max_idle_per_host(0).build().unwrap()
 }
