@@ -41,13 +41,16 @@ impl Engine {
         }
         if cause == Cause::DeviceRevoked {
             self.block(Standing::Revoked);
-        } else if flight.token_epoch != self.account.epoch || self.is_refreshing() {
+        } else if flight.token_epoch != self.account.epoch
+            || self.account.standing != Standing::Good
+        {
             // The token it carried is out of use already: the lane just asks again.
-        } else if self.account.refreshed {
+        } else if self.account.refreshed || self.lane(lane).refused {
             self.lane(lane).failing = Some(cause);
             self.block(Standing::SignedOut);
         } else {
             self.account.refreshed = true;
+            self.lane(lane).refused = true;
             self.refresh(now);
         }
     }
@@ -93,11 +96,19 @@ impl Engine {
             self.timers.stop(Timer::TokenWatch);
             self.outputs.push_back(Output::Abort { id });
         }
-        self.account.standing = Standing::Good;
         self.account.epoch = self.account.epoch.wrapping_add(1);
-        self.account.refreshed = false;
+        self.trust_account();
         if blocked {
             self.come_back(now);
+        }
+    }
+
+    /// The app's word that the account is in order.
+    pub(super) fn trust_account(&mut self) {
+        self.account.standing = Standing::Good;
+        self.account.refreshed = false;
+        for lane in &mut self.lanes {
+            lane.refused = false;
         }
     }
 
@@ -111,10 +122,6 @@ impl Engine {
     fn block(&mut self, standing: Standing) {
         self.abort_all();
         self.account.standing = standing;
-    }
-
-    fn is_refreshing(&self) -> bool {
-        matches!(self.account.standing, Standing::Refreshing(_))
     }
 }
 

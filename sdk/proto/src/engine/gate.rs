@@ -7,6 +7,7 @@ use super::stream::NO_STREAM_MAX;
 use super::timers::Timer;
 use super::{Engine, RequestId};
 use crate::cause::Cause;
+use crate::failure::Request;
 use crate::policy::Class;
 use crate::retry::{self, GATE_FLOOR};
 use crate::time::Timestamp;
@@ -62,7 +63,7 @@ impl Engine {
             return;
         }
         self.gate.passage = Passage::Closed;
-        // Without a stream counts only while there could be one.
+        // Time without a stream counts only while there could be one.
         self.timers.stop(Timer::NoStream);
         self.gate.attempt = self.gate.attempt.saturating_add(1);
         let delay = retry::delay(&mut self.rng, class, self.gate.attempt, floor);
@@ -141,14 +142,29 @@ impl Engine {
             self.begin_push(now)
         } else if may(self, LaneId::Stream) && self.stream.is_idle() {
             self.begin_ticket(now)
+        } else if let Some(id) = self.under_way() {
+            // Nothing else can be asked: its answer decides.
+            id
         } else {
-            // Whatever is still under way (or may not be asked yet) decides.
-            let soonest = LaneId::ALL.map(|lane| self.lanes[lane as usize].floor);
-            let at = soonest.into_iter().filter(|&at| at > now).min();
-            self.timers.arm(Timer::Gate, at.unwrap_or(now + LOOK_AGAIN));
+            let floor = |lane: LaneId| self.lanes[lane as usize].floor;
+            let mut at = floor(LaneId::Pull);
+            if self.push.backlog.waiting > 0 {
+                at = at.min(floor(LaneId::Push));
+            }
+            if self.stream.is_idle() {
+                at = at.min(floor(LaneId::Stream));
+            }
+            self.timers.arm(Timer::Gate, at.max(now + LOOK_AGAIN));
             return;
         };
         self.gate.passage = Passage::HalfOpen(id);
+    }
+
+    /// A request whose answer can speak for the service; that of a stream alone says too little.
+    fn under_way(&self) -> Option<RequestId> {
+        let flights = self.lanes.iter().filter_map(|state| state.flight);
+        let mut telling = flights.filter(|flight| flight.request != Request::Events);
+        telling.next().map(|flight| flight.id)
     }
 
     /// Arms a timer, or clears it where the time has come already.

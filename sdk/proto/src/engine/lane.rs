@@ -65,6 +65,8 @@ pub(super) struct Lane {
     /// Why it does not work at present.
     pub(super) failing: Option<Cause>,
     pub(super) worked_at: Option<Timestamp>,
+    /// A token was refused here, and this lane has not been served since.
+    pub(super) refused: bool,
 }
 
 impl Engine {
@@ -118,8 +120,12 @@ impl Engine {
 
     /// The service answered this request as it should.
     pub(super) fn succeed(&mut self, now: Timestamp, lane: LaneId, flight: Flight) {
-        self.account.refreshed = false;
+        let fresh_token = flight.token_epoch == self.account.epoch;
+        if fresh_token {
+            self.account.refreshed = false;
+        }
         let state = self.lane(lane);
+        state.refused &= !fresh_token;
         state.worked_at = Some(now);
         if lane != LaneId::Stream {
             // A stream proves itself by living, not by being accepted.

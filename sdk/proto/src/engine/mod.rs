@@ -114,7 +114,7 @@ pub struct Engine {
     offline: bool,
     metered: bool,
     hidden: bool,
-    hinted_at: Option<Timestamp>,
+    hinted_at: [Option<Timestamp>; 2],
     published: SyncStatus,
     state_now: SyncState,
     state_since: Timestamp,
@@ -157,13 +157,14 @@ impl Engine {
             pull: Pull::new(config.cursor),
             push: Push {
                 backlog: config.backlog,
+                idle: 0,
             },
             budget: Bucket::new(BUDGET_TOKENS, config.poll_every / 2),
             pace: Bucket::new(per_minute / 2, Duration::from_secs(60) / per_minute),
             offline: false,
             metered: false,
             hidden: false,
-            hinted_at: None,
+            hinted_at: [None; 2],
             published: SyncStatus::initial(now),
             state_now: SyncState::Syncing,
             state_since: now,
@@ -179,9 +180,7 @@ impl Engine {
         match input {
             Input::Start => {
                 if self.lifecycle == Lifecycle::Stopped {
-                    // A new start is the app's word that the account is in order.
-                    self.account.standing = Standing::Good;
-                    self.account.refreshed = false;
+                    self.trust_account();
                 }
                 self.go(now);
             }
@@ -209,7 +208,10 @@ impl Engine {
             Input::Snapshotted { id, result } => self.on_snapshotted(now, id, result),
             Input::Pushed { id, result } => self.on_pushed(now, id, result),
             Input::TokenRefreshed { id, result } => self.on_token(now, id, result),
-            Input::LocalChange(backlog) => self.set_backlog(backlog),
+            Input::LocalChange(backlog) => {
+                self.push.idle = 0;
+                self.set_backlog(backlog);
+            }
             Input::Hint(hint) => self.on_hint(now, hint),
         }
         self.advance(now);
@@ -319,7 +321,7 @@ impl Engine {
                 if std::mem::take(&mut self.offline) {
                     self.come_back(now);
                 } else {
-                    self.cut_short(now);
+                    self.cut_short(now, NETWORK);
                 }
             }
             Hint::NetworkDown => {
@@ -330,24 +332,25 @@ impl Engine {
             }
             Hint::Foreground => {
                 self.hidden = false;
-                self.cut_short(now);
+                self.cut_short(now, APP);
             }
             Hint::Background => self.hidden = true,
             Hint::TokenChanged => self.on_token_changed(now),
-            Hint::RetryNow => self.cut_short(now),
+            Hint::RetryNow => self.cut_short(now, APP),
             Hint::SyncNow => {
                 self.need_proof();
-                self.cut_short(now);
+                self.cut_short(now, APP);
             }
         }
     }
 
     /// Ends every wait that is ours, but none that is the server's.
-    fn cut_short(&mut self, now: Timestamp) {
-        if self.hinted_at.is_some_and(|at| now.since(at) < HINT_EVERY) {
+    fn cut_short(&mut self, now: Timestamp, source: usize) {
+        let hinted_at = &mut self.hinted_at[source];
+        if hinted_at.is_some_and(|at| now.since(at) < HINT_EVERY) {
             return;
         }
-        self.hinted_at = Some(now);
+        *hinted_at = Some(now);
         if self.gate.passage == Passage::Closed {
             self.end_wait(now, Timer::Gate, self.gate.floor, 1);
         }
@@ -388,7 +391,9 @@ impl Engine {
     fn come_back(&mut self, now: Timestamp) {
         if self.may_send() {
             self.need_proof();
-            self.probe_from(now);
+            if !matches!(self.gate.passage, Passage::HalfOpen(_)) {
+                self.probe_from(now);
+            }
             self.settle_later(now);
         }
     }
@@ -433,3 +438,6 @@ impl Engine {
 const BUDGET_TOKENS: u32 = 10;
 /// Hints cut waits short no more often than this.
 const HINT_EVERY: Duration = Duration::from_secs(5);
+/// Who hints; an impatient thumb must not hide that the network came.
+const APP: usize = 0;
+const NETWORK: usize = 1;

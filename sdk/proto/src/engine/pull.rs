@@ -27,7 +27,7 @@ pub(super) struct Pull {
     look: Option<Look>,
     /// A snapshot has to be taken, resuming at that cursor.
     snapshot: Option<Option<Cursor>>,
-    /// Snapshots in a row that did not lead to a page.
+    /// Snapshots in a row that did not lead to a sound page.
     resets: u8,
     /// Rises with every event after which `synced` has to be proven anew.
     pub(super) need: u32,
@@ -82,6 +82,18 @@ impl Pull {
             from = self.settled.max(Cursor(from.0.saturating_sub(OVERLAP_MAX)));
         }
         self.look.map_or(from, |look| look.from.min(from))
+    }
+
+    /// The log does not reach that far back any more: half-way first, then not at all.
+    fn shorten_overlap(&mut self, from: Cursor, ours: Cursor) {
+        let near = Cursor(ours.0.saturating_sub(OVERLAP_MIN));
+        self.settled = if from < near { near } else { ours };
+        self.full = true;
+    }
+
+    /// Numbers announced on another stream say nothing about this one's.
+    pub(super) fn forget_seen(&mut self) {
+        self.seen = [Cursor::ZERO; 4];
     }
 
     fn look_below(&mut self, announced: Cursor) {
@@ -182,17 +194,23 @@ impl Engine {
 
     fn apply(&mut self, now: Timestamp, page: Pulled) {
         let (asked_need, from) = self.pull.asked;
+        let ours = self.pull.cursor;
         if page.reset_required {
-            self.pull.resets += 1;
             self.pull.chain = None;
             self.pull.look = None;
-            self.pull.snapshot = Some((page.next > Cursor::ZERO).then_some(page.next));
+            let head = (page.next > Cursor::ZERO).then_some(page.next);
+            match ours.filter(|&ours| from < ours && head.is_none_or(|head| head >= ours)) {
+                Some(ours) => self.pull.shorten_overlap(from, ours),
+                None => self.pull.snapshot = Some(head),
+            }
             return;
         }
-        self.pull.resets = 0;
-        let ours = self.pull.cursor;
+        let fell = page.changes == 0 && page.next > Cursor::ZERO && page.next < from;
+        if page.changes > 0 || (!fell && Some(from) >= ours) {
+            self.pull.resets = 0;
+        }
         if page.changes == 0 {
-            if page.next > Cursor::ZERO && page.next < from && !self.pull.note_seen(page.next) {
+            if fell && !self.pull.note_seen(page.next) {
                 // The server's own head lies below what we asked for.
                 self.pull.look_below(page.next);
             }
@@ -239,6 +257,7 @@ impl Engine {
         let ours = self.pull.cursor.unwrap_or_default();
         if let Some(look) = self.pull.look.take()
             && look.head < ours
+            && self.pull.resets < RESETS_MAX
         {
             // Everything above is gone: the database was restored. What it holds now is the truth.
             self.pull.snapshot = Some(Some(look.head));
@@ -254,7 +273,12 @@ impl Engine {
             self.pull.proved = covers;
             self.pull.full = covers != self.pull.need;
         }
-        self.poll_worked(now);
+        if self.stream.is_live() && !self.pull.full {
+            // The stream carries the news again, whatever becomes of pushes.
+            self.stop_polling();
+        } else {
+            self.poll_worked(now);
+        }
     }
 
     pub(super) fn on_snapshotted(
@@ -269,8 +293,10 @@ impl Engine {
         match result {
             Ok(cursor) => {
                 self.succeed(now, LaneId::Pull, flight);
+                self.pull.resets = self.pull.resets.saturating_add(1);
                 self.pull.cursor = Some(cursor);
-                self.pull.settled = cursor;
+                // What was in the making beside the snapshot may lie below its cursor.
+                self.pull.settled = Cursor::ZERO;
                 self.pull.settling = Some(cursor);
                 self.settle_later(now);
                 self.pull.snapshot = None;
@@ -313,4 +339,6 @@ impl Engine {
 const LATE_COMMIT: Duration = Duration::from_secs(10);
 /// How many numbers back the overlap reaches at most: half a page, so that news fits in the same one.
 const OVERLAP_MAX: u64 = 250;
+/// How far where the log has been pruned closer than that.
+const OVERLAP_MIN: u64 = 16;
 const RESETS_MAX: u8 = 2;

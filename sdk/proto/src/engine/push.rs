@@ -9,6 +9,8 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub(super) struct Push {
     pub(super) backlog: Backlog,
+    /// Answers in a row after which no less waited, without a word from the app.
+    pub(super) idle: u8,
 }
 
 impl Engine {
@@ -36,7 +38,18 @@ impl Engine {
         };
         match result {
             Ok(backlog) => {
-                self.succeed(now, LaneId::Push, flight);
+                let idle = backlog.waiting > 0 && backlog.waiting >= self.push.backlog.waiting;
+                self.push.idle = if idle {
+                    self.push.idle.saturating_add(1)
+                } else {
+                    0
+                };
+                if self.push.idle < IDLE_MAX {
+                    self.succeed(now, LaneId::Push, flight);
+                } else {
+                    let stuck = Failure::local(Cause::BadResponse, "the answers settle nothing");
+                    self.fail(now, LaneId::Push, flight, &stuck);
+                }
                 self.set_backlog(backlog);
             }
             Err(failure) => self.fail(now, LaneId::Push, flight, &failure),
@@ -48,6 +61,7 @@ impl Engine {
         if backlog.waiting == 0 {
             // With nothing to send there is nothing that could fail.
             self.lane(LaneId::Push).failing = None;
+            self.lane(LaneId::Push).refused = false;
         }
     }
 
@@ -60,5 +74,7 @@ impl Engine {
     }
 }
 
+/// Pushes that settle nothing before that is a failure.
+const IDLE_MAX: u8 = 3;
 /// The contract's limit for one batch.
 const PUSH_OPS_MAX: u32 = 100;

@@ -73,7 +73,6 @@ impl Engine {
         let proven = self.proven();
         if proven && self.proof != Some(self.pull.proved) {
             self.last_proof_at = Some(now);
-            self.stop_polling();
         }
         self.proof = proven.then_some(self.pull.proved);
 

@@ -170,6 +170,7 @@ impl Engine {
                 self.timers.stop(Timer::Grace);
                 self.timers.stop(Timer::NoStream);
                 self.timers.arm(Timer::Steady, now + STEADY);
+                self.pull.forget_seen();
                 self.need_proof();
             }
             Phase::Live { id: open, .. } if open == id => {
@@ -271,7 +272,7 @@ impl Engine {
 
     pub(super) fn on_no_stream(&mut self, now: Timestamp) {
         self.start_polling(now);
-        if !self.stream.polling {
+        if !self.stream.polling && !self.stream.is_live() {
             self.timers
                 .arm(Timer::NoStream, now + self.config.poll_every);
         }

@@ -120,3 +120,32 @@ fn a_metered_network_or_a_hidden_app_is_polled_less_often() {
         assert!((8..=11).contains(&pulls), "{pulls}");
     }
 }
+
+#[test]
+fn a_stream_that_works_ends_polling_though_pushes_fail() {
+    let mut world = polling(fails(Cause::Upstream5xx));
+    world.service.push = fails(Cause::Upstream5xx);
+    world.local_writes(1);
+    world.service.events = Mood::Works;
+    world.run_until("on a stream", secs(200), World::has_stream);
+    world.run(secs(60));
+    assert_eq!(world.status().link, Link::Stream);
+    let begun = world.now;
+    world.run(secs(600));
+    let sent = world.sent_since(begun);
+    assert!(sent.iter().all(|s| s.request == Request::Push), "{sent:?}");
+}
+
+#[test]
+fn an_app_that_comes_to_the_users_eyes_is_polled_for_at_once() {
+    let mut world = polling(fails(Cause::Upstream5xx));
+    world.input(Input::Hint(Hint::Background));
+    world.run(secs(300));
+    let sent = world.sent.len();
+    world.input(Input::Hint(Hint::Foreground));
+    assert!(
+        world.sent[sent..]
+            .iter()
+            .any(|s| s.request == Request::Pull)
+    );
+}

@@ -340,3 +340,22 @@ fn restart(mut world: World) -> World {
     world.later(ms(1), Input::Start);
     world
 }
+
+#[test]
+fn a_gate_that_reopens_beside_a_long_download_waits_for_its_answer() {
+    let mut world = World::synced();
+    world.service.latency = secs(50);
+    world.input(Input::Hint(Hint::SyncNow));
+    world.service.latency = ms(20);
+    world.service.push = fails(Cause::NetworkError);
+    world.local_writes(1);
+    world.run(ms(100));
+    assert_eq!(world.status().cause, Some(Cause::NetworkError));
+    world.waiting = 0;
+    world.input(Input::LocalChange(Default::default()));
+    let (sent, wakes) = (world.sent.len(), world.wakes);
+    world.run(secs(45));
+    assert_eq!(world.sent.len(), sent);
+    assert!(world.wakes - wakes <= 2, "nothing to look at meanwhile");
+    world.run_until("synced", secs(6), World::is_synced);
+}

@@ -137,3 +137,62 @@ fn a_network_change_looks_again_at_once_even_in_the_slow_class() {
     assert_eq!(world.sent.len(), sent + 1);
     world.run_until("synced", secs(2), World::is_synced);
 }
+
+#[test]
+fn a_late_401_of_a_token_known_to_be_bad_is_no_sign_out() {
+    let mut world = World::synced();
+    world.service.all(&fails(Cause::AuthRequired));
+    world.service.token = Err(TokenError::Unavailable);
+    world.service.latency = ms(200);
+    world.local_writes(1);
+    world.service.latency = ms(20);
+    world.change();
+    world.run(secs(10));
+    assert_eq!(world.status().cause, Some(Cause::TokenUnavailable));
+    assert_eq!(world.status().ask, Ask::None);
+    world.service.heal();
+    world.run_until("synced", secs(35), World::is_synced);
+}
+
+#[test]
+fn pushes_alone_refused_are_refreshed_once_however_often_pulls_work() {
+    let mut world = World::synced();
+    world.service.push = fails(Cause::AuthRequired);
+    world.local_writes(1);
+    for _ in 0..2_000 {
+        world.change();
+        world.run(ms(15));
+    }
+    assert_eq!(world.refreshes.len(), 1);
+    assert_eq!(world.status().ask, Ask::SignIn);
+}
+
+#[test]
+fn a_new_token_beside_a_live_stream_leaves_a_quiet_client_behind() {
+    let mut world = World::synced();
+    world.service.pull = fails(Cause::AuthRequired);
+    world.service.token = Err(TokenError::Unavailable);
+    world.change();
+    world.run(secs(1));
+    world.service.heal();
+    world.input(Input::Hint(Hint::TokenChanged));
+    world.run_until("synced", secs(2), World::is_synced);
+    world.run(secs(100));
+    let wakes = world.wakes;
+    world.run(secs(3_600));
+    assert_eq!(world.wakes, wakes);
+}
+
+#[test]
+fn the_network_is_tried_though_the_app_has_just_hinted() {
+    let mut world = World::synced();
+    world.service.all(&fails(Cause::NotTheService));
+    world.cut(Some(Cause::ConnectionLost));
+    world.run(secs(600));
+    world.input(Input::Hint(Hint::Foreground));
+    world.run(secs(2));
+    world.service.heal();
+    let sent = world.sent.len();
+    world.input(Input::Hint(Hint::NetworkUp));
+    assert_eq!(world.sent.len(), sent + 1);
+}

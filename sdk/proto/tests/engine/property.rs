@@ -4,9 +4,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
-use evenkeel_proto::engine::{Config, Floors, Hint, Input, StreamEvent};
+use evenkeel_proto::engine::{Config, Floors, Hint, Input, Pulled, StreamEvent};
 use evenkeel_proto::wire::Cursor;
-use evenkeel_proto::{Cause, Lifecycle};
+use evenkeel_proto::{Ask, Cause, Failure, Lifecycle};
 use fastrand::Rng;
 
 use crate::world::{Mood, Service, World, fails, fails_after, ms, secs};
@@ -62,17 +62,23 @@ fn live(seed: u64) {
     }
     // Everything turns good: the client gets there by itself, as soon as floors and waits allow.
     world.service.heal();
-    world.input(Input::Hint(Hint::NetworkUp));
-    if matches!(world.status().lifecycle, Lifecycle::Suspended) {
+    // What is still on its way was answered before that.
+    world.run(secs(25));
+    let status = world.status();
+    let waits_for_the_app = status.lifecycle != Lifecycle::Running
+        || status.cause == Some(Cause::Offline)
+        || matches!(status.ask, Ask::SignIn | Ask::DeviceRevoked);
+    if waits_for_the_app {
+        world.input(Input::Hint(Hint::NetworkUp));
         world.input(Input::Resume);
+        world.input(Input::Stop);
+        world.input(Input::Start);
     }
-    world.input(Input::Stop);
-    world.input(Input::Start);
     world.run_until("synced", HEALED_WITHIN, World::is_synced);
 }
 
 fn act(rng: &mut Rng, world: &mut World) {
-    match rng.u8(0..22) {
+    match rng.u8(0..24) {
         0 => world.service.heal(),
         1 => {
             let mood = mood(rng);
@@ -115,13 +121,74 @@ fn act(rng: &mut Rng, world: &mut World) {
         17 => world.service.heartbeat = rng.bool().then(|| secs(rng.u64(1..60))),
         18 => world.service.stream_life = rng.bool().then(|| ms(rng.u64(1..40_000))),
         19 => world.service.pruned_below = rng.u64(0..world.service.head + 1),
-        20 => world.service.latency = ms(rng.u64(1..20_000)),
+        20 => world.service.settles = rng.bool(),
+        21 => hostile(rng, world),
+        22 => world.service.latency = ms(rng.u64(1..20_000)),
         _ => {
             if world.has_stream() {
                 world.event(StreamEvent::Retry(secs(rng.u64(0..1_000))));
             }
         }
     }
+}
+
+/// Answers that nobody asked for, or not any more: they must change nothing.
+fn hostile(rng: &mut Rng, world: &mut World) {
+    let Some(sent) = rng.choice(&world.sent).copied() else {
+        return;
+    };
+    if world.awaits(sent.id) {
+        return;
+    }
+    let id = sent.id;
+    let failure = Failure::local(*rng.choice(Cause::ALL).unwrap(), "late");
+    let before = world.status();
+    let page = Pulled {
+        changes: rng.u32(0..600),
+        next: Cursor(rng.u64(0..5_000)),
+        reset_required: rng.bool(),
+    };
+    let ok = rng.bool();
+    world.input(match rng.u8(0..9) {
+        0 => Input::Pulled {
+            id,
+            result: if ok { Ok(page) } else { Err(failure) },
+        },
+        1 => Input::Snapshotted {
+            id,
+            result: if ok { Ok(page.next) } else { Err(failure) },
+        },
+        2 => Input::Pushed {
+            id,
+            result: Err(failure),
+        },
+        3 => Input::Ticket {
+            id,
+            result: Err(failure),
+        },
+        4 => Input::Opened {
+            id,
+            result: if ok { Ok(()) } else { Err(failure) },
+        },
+        5 => Input::Event {
+            id,
+            event: StreamEvent::Ready,
+        },
+        6 => Input::Event {
+            id,
+            event: StreamEvent::Sync(page.next),
+        },
+        7 => Input::Progress { id },
+        _ => Input::Closed {
+            id,
+            failure: ok.then_some(failure),
+        },
+    });
+    let after = world.status();
+    assert_eq!(
+        (before.cursor, before.pending, before.ask),
+        (after.cursor, after.pending, after.ask)
+    );
 }
 
 fn mood(rng: &mut Rng) -> Mood {

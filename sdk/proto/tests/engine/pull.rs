@@ -170,3 +170,121 @@ fn what_waits_is_pushed_again_after_any_failure_without_a_new_write() {
     world.service.heal();
     world.run_until("synced", secs(31), World::is_synced);
 }
+
+#[test]
+fn what_was_in_the_making_beside_a_snapshot_is_read_afterwards() {
+    let mut world = World::synced();
+    world.input(Input::Suspend);
+    world.service.head = 90_000;
+    world.service.pruned_below = 80_000;
+    world.input(Input::Resume);
+    world.run_until("synced", secs(3), World::is_synced);
+    let synced_at = world.now;
+    world.run(secs(11));
+    let again = |&(at, from): &(Timestamp, Cursor)| at > synced_at && from < Cursor(90_000);
+    assert!(world.read_from.iter().any(again), "{:?}", world.read_from);
+}
+
+#[test]
+fn an_overlap_that_was_pruned_costs_no_snapshot() {
+    let config = Config {
+        cursor: Some(Cursor(90_000)),
+        ..Config::default()
+    };
+    let service = Service {
+        head: 90_000,
+        pruned_below: 89_900,
+        ..Service::default()
+    };
+    let mut world = World::with(config, service);
+    world.input(Input::Start);
+    world.run(secs(60));
+    assert!(world.is_synced());
+    assert!(world.sent.iter().all(|s| s.request != Request::Snapshot));
+    let near = world.read_from.iter().map(|&(_, from)| from);
+    assert!(near.into_iter().any(|from| from == Cursor(89_984)));
+}
+
+#[test]
+fn a_restore_is_noticed_though_its_numbers_were_announced_before() {
+    let service = Service {
+        head: 1_000,
+        ..Service::default()
+    };
+    let mut world = World::with(Config::default(), service);
+    world.input(Input::Start);
+    world.run_until("synced", secs(3), World::is_synced);
+    for _ in 0..3 {
+        world.change();
+        world.run(secs(1));
+    }
+    world.run(secs(30));
+    world.service.head = 1_000;
+    world.cut(Some(Cause::ConnectionLost));
+    world.run_until("back", secs(40), |w| w.has_stream() && w.is_synced());
+    world.change();
+    world.run_until("reset", secs(3), |w| {
+        w.status().cursor == Some(Cursor(1_001))
+    });
+}
+
+#[test]
+fn a_log_whose_end_keeps_falling_costs_two_snapshots_at_most() {
+    let mut now = Timestamp::from_millis(5);
+    let config = Config {
+        cursor: Some(Cursor(10)),
+        ..Config::default()
+    };
+    let mut engine = Engine::new(now, config);
+    engine.handle_input(now, Input::Start);
+    let mut snapshots = 0;
+    let end = now + secs(1_800);
+    while now <= end {
+        while let Some(output) = engine.poll_output() {
+            now = now + ms(20);
+            let answer = match output {
+                Output::Pull { id, from } => {
+                    let page = Pulled {
+                        changes: 0,
+                        next: Cursor(from.0.saturating_sub(1)),
+                        reset_required: false,
+                    };
+                    Input::Pulled {
+                        id,
+                        result: Ok(page),
+                    }
+                }
+                Output::Snapshot { id, .. } => {
+                    snapshots += 1;
+                    Input::Snapshotted {
+                        id,
+                        result: Ok(Cursor(10)),
+                    }
+                }
+                _ => continue,
+            };
+            engine.handle_input(now, answer);
+        }
+        let Some(at) = engine.poll_timeout() else {
+            break;
+        };
+        now = now.max(at);
+        engine.handle_timeout(now);
+    }
+    assert!(snapshots <= 2, "{snapshots} in half an hour");
+}
+
+#[test]
+fn an_answer_that_settles_nothing_is_not_asked_for_in_a_loop() {
+    let mut world = World::synced();
+    world.service.settles = false;
+    world.local_writes(3);
+    world.run(secs(5));
+    assert_eq!(world.status().cause, Some(Cause::BadResponse));
+    let begun = world.now;
+    world.run(secs(1_800));
+    let asked = world.sent_since(begun).len();
+    assert!(asked <= 15, "{asked}");
+    world.service.heal();
+    world.run_until("synced", secs(301), World::is_synced);
+}

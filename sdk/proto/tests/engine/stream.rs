@@ -299,3 +299,34 @@ fn a_keystroke_does_not_make_the_badge_flicker() {
     assert_eq!(world.status().state, SyncState::Syncing);
     assert_eq!(world.status().pending, 1);
 }
+
+#[test]
+fn a_quiet_client_is_left_to_sleep() {
+    let mut world = World::synced();
+    let (sent, said, wakes) = (world.sent.len(), world.said.len(), world.wakes);
+    world.run(secs(24 * 3_600));
+    assert_eq!(world.sent.len(), sent);
+    assert_eq!(world.said.len(), said);
+    assert_eq!(world.wakes, wakes, "heartbeats alone keep it awake");
+}
+
+#[test]
+fn a_client_at_rest_asks_for_no_wake_up() {
+    for rest in [
+        Input::Stop,
+        Input::Suspend,
+        Input::Hint(evenkeel_proto::engine::Hint::NetworkDown),
+    ] {
+        for failing in [false, true] {
+            let mut world = World::synced();
+            if failing {
+                world.service.all(&fails(Cause::Upstream5xx));
+                world.cut(None);
+                world.run(secs(100));
+            }
+            world.input(rest.clone());
+            world.local_writes(1);
+            assert_eq!(world.engine.poll_timeout(), None, "{rest:?}");
+        }
+    }
+}

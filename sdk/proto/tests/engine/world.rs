@@ -52,6 +52,8 @@ pub struct Service {
     /// Whether `ready` follows the headers of a stream.
     pub ready: bool,
     pub heartbeat: Option<Duration>,
+    /// Whether a push takes anything off the outbox.
+    pub settles: bool,
     /// The stream is closed properly after this long.
     pub stream_life: Option<Duration>,
     /// The last change's cursor.
@@ -91,6 +93,7 @@ impl Default for Service {
             token: Ok(()),
             ready: true,
             heartbeat: Some(secs(20)),
+            settles: true,
             stream_life: None,
             head: 7,
             pruned_below: 0,
@@ -120,10 +123,15 @@ pub struct World {
     pub said: Vec<(Timestamp, SyncStatus)>,
     pub refreshes: Vec<Timestamp>,
     pub waiting: u32,
+    /// How often the engine asked to be woken.
+    pub wakes: u32,
+    /// Where each pull read from.
+    pub read_from: Vec<(Timestamp, Cursor)>,
     due: Vec<Due>,
     order: u64,
     open: Option<RequestId>,
     ended: Vec<RequestId>,
+    answered: Vec<RequestId>,
     tickets: Vec<(RequestId, Timestamp)>,
     promises: Promises,
 }
@@ -166,10 +174,13 @@ impl World {
             sent: Vec::new(),
             said: Vec::new(),
             refreshes: Vec::new(),
+            wakes: 0,
+            read_from: Vec::new(),
             due: Vec::new(),
             order: 0,
             open: None,
             ended: Vec::new(),
+            answered: Vec::new(),
             tickets: Vec::new(),
             promises: Promises::default(),
         }
@@ -264,6 +275,12 @@ impl World {
         }
     }
 
+    /// Whether an answer (or, for a stream, more of it) may still come for this request.
+    pub fn awaits(&self, id: RequestId) -> bool {
+        let answered = self.answered.contains(&id) || self.ended.contains(&id);
+        !answered || self.open == Some(id)
+    }
+
     /// How many requests were sent from that time on.
     pub fn sent_since(&self, since: Timestamp) -> Vec<Sent> {
         let from = self.sent.partition_point(|sent| sent.at < since);
@@ -292,6 +309,7 @@ impl World {
             }
             (_, Some(at)) if at <= end => {
                 self.now = at;
+                self.wakes += 1;
                 let announced = (self.promises.inputs_since_said == 0
                     && self.status().state == SyncState::Degraded)
                     .then(|| self.status().next_attempt_at);
@@ -366,6 +384,7 @@ impl World {
                 }
                 Output::Pull { id, from } => {
                     self.promises.pulls.push((id, self.promises.need));
+                    self.read_from.push((self.now, from));
                     let page = self.page(from);
                     self.answer(id, Request::Pull, |id, result| Input::Pulled {
                         id,
@@ -380,7 +399,8 @@ impl World {
                     });
                 }
                 Output::Push { id, ops_max } => {
-                    let left = self.waiting.saturating_sub(ops_max);
+                    let taken = if self.service.settles { ops_max } else { 0 };
+                    let left = self.waiting.saturating_sub(taken);
                     self.answer(id, Request::Push, |id, result| Input::Pushed {
                         id,
                         result: result.map(|()| Backlog {
@@ -506,10 +526,13 @@ impl World {
             Input::Pulled { id, result } => (*id, result.as_ref().err()),
             Input::Snapshotted { id, result } => (*id, result.as_ref().err()),
             Input::Pushed { id, result } => (*id, result.as_ref().err()),
-            Input::Closed { .. } => {
-                self.promises.live = false;
+            Input::Closed { id, .. } => {
+                if self.open.is_none_or(|open| open == *id) {
+                    self.promises.live = false;
+                }
                 return;
             }
+            Input::Event { id, .. } if self.open != Some(*id) => return,
             Input::Event { event, .. } => {
                 match event {
                     StreamEvent::Ready => {
@@ -528,6 +551,10 @@ impl World {
         if self.ended.contains(&id) {
             return;
         }
+        if self.answered.contains(&id) {
+            return;
+        }
+        self.answered.push(id);
         let request = self.sent.iter().rev().find(|sent| sent.id == id);
         let Some(request) = request.map(|sent| sent.request) else {
             return;
