@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::timers::Timer;
-use super::{Engine, RequestId};
+use super::{Engine, Output, RequestId};
 use crate::cause::Cause;
 use crate::failure::{Failure, RETRY_AFTER_MAX, Request};
 use crate::policy::{self, Class, Scope};
@@ -118,6 +118,25 @@ impl Engine {
         Some(flight)
     }
 
+    /// No answer came in time. `None` where this device slept: the lane just asks again then.
+    pub(super) fn give_up(
+        &mut self,
+        now: Timestamp,
+        lane: LaneId,
+        due: Timestamp,
+    ) -> Option<(Flight, Failure)> {
+        let flight = self.lane(lane).flight.take()?;
+        self.outputs.push_back(Output::Abort { id: flight.id });
+        if now.since(due) > OVERSLEPT {
+            if self.gate.is_probe(flight.id) {
+                self.probe_from(now);
+            }
+            return None;
+        }
+        let late = Failure::local(Cause::ResponseTimeout, "no answer in time");
+        Some((flight, late))
+    }
+
     /// The service answered this request as it should.
     pub(super) fn succeed(&mut self, now: Timestamp, lane: LaneId, flight: Flight) {
         let fresh_token = flight.token_epoch == self.account.epoch;
@@ -202,5 +221,7 @@ impl Engine {
     }
 }
 
+/// A timer that goes off this late has slept with the device.
+pub(super) const OVERSLEPT: Duration = Duration::from_secs(10);
 /// How long another lane's success speaks for the service.
 const OTHERS_WORK: Duration = Duration::from_secs(30);

@@ -80,6 +80,17 @@ impl Default for Config {
     }
 }
 
+/// What stays of [`Config`] once the engine stands.
+#[derive(Debug)]
+struct Timing {
+    quiet: Duration,
+    stream_headers_timeout: Duration,
+    data_timeout: Duration,
+    ready_timeout: Duration,
+    silence_min: Duration,
+    poll_every: Duration,
+}
+
 /// One client's brain. Methods come in three kinds: `handle_*` (something happened), `poll_*` (what to
 /// do now, and when to come back), and getters. After each `handle_*`, drain [`Engine::poll_output`],
 /// then sleep until [`Engine::poll_timeout`].
@@ -96,7 +107,7 @@ impl Default for Config {
 /// ```
 #[derive(Debug)]
 pub struct Engine {
-    config: Config,
+    config: Timing,
     now: Timestamp,
     rng: fastrand::Rng,
     lifecycle: Lifecycle,
@@ -134,6 +145,7 @@ impl Engine {
         lanes[LaneId::Push as usize].floor = now + floors.push.min(RETRY_AFTER_MAX);
         let gate_floor = floors.gate.min(RETRY_AFTER_MAX);
         let per_minute = config.requests_per_minute.max(2);
+        let poll_every = config.poll_every.clamp(POLL_EVERY_MIN, POLL_EVERY_MAX);
         Self {
             now,
             rng: fastrand::Rng::with_seed(config.seed),
@@ -159,7 +171,7 @@ impl Engine {
                 backlog: config.backlog,
                 idle: 0,
             },
-            budget: Bucket::new(BUDGET_TOKENS, config.poll_every / 2),
+            budget: Bucket::new(BUDGET_TOKENS, poll_every / 2),
             pace: Bucket::new(per_minute / 2, Duration::from_secs(60) / per_minute),
             offline: false,
             metered: false,
@@ -170,7 +182,14 @@ impl Engine {
             state_since: now,
             last_proof_at: None,
             proof: None,
-            config,
+            config: Timing {
+                quiet: config.quiet,
+                stream_headers_timeout: config.stream_headers_timeout,
+                data_timeout: config.data_timeout,
+                ready_timeout: config.ready_timeout,
+                silence_min: config.silence_min,
+                poll_every,
+            },
         }
     }
 
@@ -231,7 +250,12 @@ impl Engine {
 
     /// The next thing to do; `None` when there is nothing now.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            // A quiet engine holds no memory but its own.
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     /// When to call [`Engine::handle_timeout`]; `None` for "not before the next input".
@@ -302,8 +326,8 @@ impl Engine {
             Timer::Gate | Timer::StreamRetry | Timer::PullRetry => {}
             Timer::PushRetry | Timer::Pace => {}
             Timer::StreamWatch => self.on_stream_watch(now, due),
-            Timer::PullWatch => self.on_pull_watch(now),
-            Timer::PushWatch => self.on_push_watch(now),
+            Timer::PullWatch => self.on_pull_watch(now, due),
+            Timer::PushWatch => self.on_push_watch(now, due),
             Timer::TokenWatch => self.on_token_watch(now),
             Timer::Poll => self.on_poll(),
             Timer::Settle => self.on_settle(),
@@ -436,6 +460,9 @@ impl Engine {
 
 /// Retries, probes and polls that may go out in a row; half a poll's interval earns one more.
 const BUDGET_TOKENS: u32 = 10;
+/// A pace beyond these would be a loop without a pause, or never.
+const POLL_EVERY_MIN: Duration = Duration::from_millis(1);
+const POLL_EVERY_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Hints cut waits short no more often than this.
 const HINT_EVERY: Duration = Duration::from_secs(5);
 /// Who hints; an impatient thumb must not hide that the network came.

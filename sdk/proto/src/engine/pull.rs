@@ -321,10 +321,8 @@ impl Engine {
         self.pull.full = true;
     }
 
-    pub(super) fn on_pull_watch(&mut self, now: Timestamp) {
-        if let Some(flight) = self.lane(LaneId::Pull).flight.take() {
-            self.outputs.push_back(Output::Abort { id: flight.id });
-            let late = Failure::local(Cause::ResponseTimeout, "no answer in time");
+    pub(super) fn on_pull_watch(&mut self, now: Timestamp, due: Timestamp) {
+        if let Some((flight, late)) = self.give_up(now, LaneId::Pull, due) {
             self.fail(now, LaneId::Pull, flight, &late);
         }
     }

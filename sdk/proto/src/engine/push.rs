@@ -65,10 +65,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_push_watch(&mut self, now: Timestamp) {
-        if let Some(flight) = self.lane(LaneId::Push).flight.take() {
-            self.outputs.push_back(Output::Abort { id: flight.id });
-            let late = Failure::local(Cause::ResponseTimeout, "no answer in time");
+    pub(super) fn on_push_watch(&mut self, now: Timestamp, due: Timestamp) {
+        if let Some((flight, late)) = self.give_up(now, LaneId::Push, due) {
             self.fail(now, LaneId::Push, flight, &late);
         }
     }

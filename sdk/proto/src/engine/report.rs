@@ -36,7 +36,16 @@ impl Engine {
     /// Publishes what changed. `syncing` is held back for a moment, so that a badge does not flicker.
     pub(super) fn report(&mut self, now: Timestamp) {
         let fresh = self.look(now);
-        if fresh == self.published {
+        // A proof that repeats itself is no news, but goes along with any.
+        let last_proof_at = match fresh.state {
+            SyncState::Synced => self.published.last_proof_at,
+            _ => fresh.last_proof_at,
+        };
+        let news = SyncStatus {
+            last_proof_at,
+            ..fresh
+        };
+        if news == self.published {
             self.timers.stop(Timer::Quiet);
             self.state_since = self.published.since;
             return;
@@ -93,12 +102,6 @@ impl Engine {
         } else {
             self.state_since
         };
-        let proof_said = if state == SyncState::Synced && said.state == SyncState::Synced {
-            // A proof that repeats itself is no news.
-            said.last_proof_at
-        } else {
-            self.last_proof_at
-        };
         SyncStatus {
             version: said.version,
             state,
@@ -110,7 +113,7 @@ impl Engine {
             attempt: if idle { 0 } else { self.attempt() },
             next_attempt_at: self.next_attempt(state),
             floor_from_server: self.floor(now),
-            last_proof_at: proof_said,
+            last_proof_at: self.last_proof_at,
             cursor: self.pull.cursor,
             pending: self.push.backlog.waiting,
             conflicts: self.push.backlog.conflicts,

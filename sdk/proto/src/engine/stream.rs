@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::gate::FOLLOW;
-use super::lane::{Flight, LaneId};
+use super::lane::{Flight, LaneId, OVERSLEPT};
 use super::timers::Timer;
 use super::{Engine, Output, RequestId, StreamEvent};
 use crate::cause::Cause;
@@ -196,11 +196,11 @@ impl Engine {
 
     /// The watchdog went off: an answer, `ready` or a sign of life is overdue.
     pub(super) fn on_stream_watch(&mut self, now: Timestamp, due: Timestamp) {
-        if let Some(flight) = self.lane(LaneId::Stream).flight.take() {
+        if self.stream.phase == Phase::Asking {
             self.stream.phase = Phase::Idle;
-            self.outputs.push_back(Output::Abort { id: flight.id });
-            let late = Failure::local(Cause::ResponseTimeout, "no answer in time");
-            self.stream_refused(now, flight, &late, Duration::ZERO);
+            if let Some((flight, late)) = self.give_up(now, LaneId::Stream, due) {
+                self.stream_refused(now, flight, &late, Duration::ZERO);
+            }
         } else if let Phase::Accepted(id) | Phase::Live { id, .. } = self.stream.phase {
             self.outputs.push_back(Output::Abort { id });
             let failure = if now.since(due) > OVERSLEPT {
@@ -388,5 +388,3 @@ const FAILURES_MAX: u32 = 3;
 pub(super) const NO_STREAM_MAX: Duration = Duration::from_secs(90);
 const SILENCE_DEFAULT: Duration = Duration::from_secs(45);
 const SILENCE_MAX: Duration = Duration::from_secs(120);
-/// A timer that goes off this late has slept with the device.
-const OVERSLEPT: Duration = Duration::from_secs(10);

@@ -163,3 +163,10 @@ fn a_deploy_fault_for_an_hour_heals_without_the_app() {
     world.service.heal();
     world.run_until("synced", secs(305), World::is_synced);
 }
+
+#[test]
+fn a_quiet_engine_weighs_less_than_a_kibibyte() {
+    let bytes = std::mem::size_of::<evenkeel_proto::Engine>();
+    // On the heap it holds nothing once its outputs are drained.
+    assert!(bytes < 1_024, "{bytes}");
+}

@@ -231,18 +231,27 @@ fn heartbeats_that_stop_after_one_are_noticed() {
 
 #[test]
 fn a_device_that_slept_reconnects_without_alarm() {
-    let mut world = World::synced();
-    let said = world.said.len();
-    // The clock goes on during sleep, timers do not.
-    world.now = world.now + secs(8 * 3600);
-    world.engine.handle_timeout(world.now);
-    world.input(Input::Hint(evenkeel_proto::engine::Hint::Foreground));
-    world.run_until("synced", secs(3), |w| w.is_synced() && w.has_stream());
-    assert!(
-        world.said[said..]
-            .iter()
-            .all(|(_, s)| s.state != SyncState::Degraded)
-    );
+    for hours in [8, 10 * 365 * 24] {
+        for asking in [false, true] {
+            let mut world = World::synced();
+            let said = world.said.len();
+            if asking {
+                world.service.pull = Mood::Silent;
+                world.input(Input::Hint(evenkeel_proto::engine::Hint::SyncNow));
+                world.service.heal();
+            }
+            // The clock goes on during sleep, timers do not.
+            world.now = world.now + secs(hours * 3600);
+            world.engine.handle_timeout(world.now);
+            world.input(Input::Hint(evenkeel_proto::engine::Hint::Foreground));
+            world.run_until("synced", secs(3), |w| w.is_synced() && w.has_stream());
+            assert!(
+                world.said[said..]
+                    .iter()
+                    .all(|(_, s)| s.state != SyncState::Degraded)
+            );
+        }
+    }
 }
 
 #[test]
@@ -329,4 +338,18 @@ fn a_client_at_rest_asks_for_no_wake_up() {
             assert_eq!(world.engine.poll_timeout(), None, "{rest:?}");
         }
     }
+}
+
+#[test]
+fn the_time_of_the_last_proof_goes_along_with_other_news() {
+    let mut world = World::synced();
+    world.run(secs(600));
+    world.change();
+    world.run(secs(1));
+    let status = world.status();
+    assert!(status.last_proof_at.unwrap() + secs(2) > world.now);
+    let said = world.said.len();
+    world.input(Input::Hint(evenkeel_proto::engine::Hint::SyncNow));
+    world.run(secs(1));
+    assert_eq!(world.said.len(), said, "a repeated proof alone is no news");
 }
