@@ -7,6 +7,7 @@
 pub mod cause;
 pub mod engine;
 pub mod failure;
+pub mod merge;
 pub mod policy;
 pub mod retry;
 pub mod sse;
