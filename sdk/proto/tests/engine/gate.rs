@@ -53,7 +53,13 @@ fn origin_gone_in_mid_stream_is_told_at_once_and_healed_at_the_announced_time() 
 
 #[test]
 fn an_outage_of_any_length_ends_at_the_announced_attempt() {
-    for seed in 0..400 {
+    let moods = [
+        fails_after(Cause::NetworkError, secs(20)),
+        fails(Cause::ConnectFailed),
+        fails(Cause::Upstream5xx),
+        fails_after(Cause::CircuitOpen, secs(2)),
+    ];
+    for seed in 0..1_600 {
         let config = Config {
             seed,
             ..Config::default()
@@ -61,11 +67,9 @@ fn an_outage_of_any_length_ends_at_the_announced_attempt() {
         let mut world = World::with(config, Service::default());
         world.input(Input::Start);
         world.run_until("synced", secs(5), World::is_synced);
-        world
-            .service
-            .all(&fails_after(Cause::NetworkError, secs(20)));
+        world.service.all(&moods[seed as usize % moods.len()]);
         world.cut(Some(Cause::ConnectionLost));
-        world.run(secs(3) + ms(seed * 800));
+        world.run(secs(3) + ms(seed * 200));
         world.service.heal();
         world.run_until("announced", secs(1), |w| {
             w.is_synced() || w.status().next_attempt_at.is_some()
