@@ -37,8 +37,7 @@ fn an_outage_of_one_kind_of_request_costs_no_more() {
             let begun = world.now;
             world.run(secs(1800));
             let label = format!("{cause} on {request:?}");
-            // What works beside what fails needs some turns of the gate to come back.
-            at_most_four_a_minute(&world, begun + secs(180), &label);
+            at_most_four_a_minute(&world, begun + secs(60), &label);
         }
     }
 }
