@@ -42,6 +42,7 @@ mod settings;
 mod shared;
 mod state;
 mod status;
+pub mod store;
 mod token;
 mod transport;
 
@@ -64,5 +65,6 @@ pub use replica::{
 };
 pub use settings::{Limits, ProxySetting, TicketCarrier, Timeouts};
 pub use status::{Status, StatusChanges};
+pub use store::SqliteStore;
 pub use token::{TokenError, TokenProvider, TokenReason};
 pub use transport::{Resolver, ResolverFuture};

@@ -46,7 +46,8 @@ pub struct ConflictingRecord {
     pub server: Option<Record>,
 }
 
-/// A write that the server does not take. A new write to the record replaces it.
+/// A write that the server does not take. It stays in the app's view; a new write to the record
+/// replaces it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RefusedWrite {
@@ -227,6 +228,9 @@ impl State {
         if let Some(conflict) = self.conflicts.get(id) {
             return conflict.local.clone();
         }
+        if let Some(refused) = self.refused.get(id) {
+            return refused.wanted.clone();
+        }
         self.records.get(id).filter(|r| !r.is_deleted()).cloned()
     }
 
@@ -234,6 +238,7 @@ impl State {
     fn ids(&self) -> Vec<String> {
         let mut ids: Vec<_> = self.records.keys().cloned().collect();
         ids.extend(self.conflicts.keys().cloned());
+        ids.extend(self.refused.keys().cloned());
         ids.extend(self.outbox.ids().map(str::to_owned));
         ids.sort_unstable();
         ids.dedup();

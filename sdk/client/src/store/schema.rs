@@ -1,0 +1,146 @@
+//! Opens the file: finds out whether it is a store of ours before anything is written to it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+use super::error::OpenError;
+use super::types::{Durability, StoreOptions};
+
+pub(super) fn open(
+    path: &Path,
+    account_id: &str,
+    options: &StoreOptions,
+) -> Result<Connection, OpenError> {
+    options.check()?;
+    if !(1..=ACCOUNT_ID_CHARS_MAX).contains(&account_id.chars().count()) {
+        return Err(OpenError::Setting { name: "account_id" });
+    }
+    prepare(path, account_id, options).map_err(|stop| match stop {
+        Stop::Typed(error) => error,
+        Stop::Sqlite(error) => classify(path, &error),
+    })
+}
+
+/// `Err` of one kind or the other, so that `?` works on both.
+enum Stop {
+    Typed(OpenError),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Stop {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+fn prepare(path: &Path, account_id: &str, options: &StoreOptions) -> Result<Connection, Stop> {
+    let mut db = Connection::open(path)?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    // Closing would write the log of a file into it even where the file turns out not to be ours.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // One process at a time; it also spares the shared-memory file beside the database.
+    db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    let version = recognize(&db, path)?;
+    if version > 0 {
+        check_integrity(&db)?;
+        check_account(&db, account_id)?;
+    }
+    // From here on the file is ours, or was empty.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    let synchronous = match options.durability {
+        Durability::Full => "FULL",
+        Durability::Fast => "NORMAL",
+    };
+    db.pragma_update(None, "synchronous", synchronous)?;
+    db.pragma_update(None, "secure_delete", "ON")?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS_CACHED_MAX);
+    if let Some(bytes) = options.bytes_max {
+        let page: u32 = db.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        let pages = bytes.div_ceil(u64::from(page.max(1)));
+        let pages = i64::try_from(pages).unwrap_or(i64::MAX);
+        db.pragma_update(None, "max_page_count", pages)?;
+    }
+    migrate(&mut db, version)?;
+    db.execute("UPDATE meta SET account_id = ?1", [account_id])?;
+    Ok(db)
+}
+
+/// The store's format; 0 for an empty file.
+fn recognize(db: &Connection, path: &Path) -> Result<i64, Stop> {
+    let application_id: i64 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let empty = db.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| {
+        row.get(0)
+    })?;
+    if application_id == 0 && version == 0 && empty {
+        return Ok(0);
+    }
+    if application_id != APPLICATION_ID || version < 1 {
+        let path = path.to_owned();
+        return Err(Stop::Typed(OpenError::NotAStore { path }));
+    }
+    let known = MIGRATIONS.len() as i64;
+    if version > known {
+        let found = version;
+        return Err(Stop::Typed(OpenError::Newer { found, known }));
+    }
+    Ok(version)
+}
+
+fn check_integrity(db: &Connection) -> Result<(), Stop> {
+    let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" {
+        return Ok(());
+    }
+    Err(Stop::Typed(OpenError::Corrupt { message: verdict }))
+}
+
+fn check_account(db: &Connection, account_id: &str) -> Result<(), Stop> {
+    let owner: Option<String> =
+        db.query_row("SELECT account_id FROM meta", [], |row| row.get(0))?;
+    if owner.is_some_and(|owner| owner != account_id) {
+        return Err(Stop::Typed(OpenError::WrongAccount));
+    }
+    Ok(())
+}
+
+/// Each step is one transaction: a crash in between leaves a store of an older format.
+fn migrate(db: &mut Connection, version: i64) -> Result<(), rusqlite::Error> {
+    let done = usize::try_from(version).unwrap_or(0);
+    for (index, migration) in MIGRATIONS.iter().enumerate().skip(done) {
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        tx.execute_batch(migration)?;
+        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+        tx.pragma_update(None, "user_version", index as i64 + 1)?;
+        tx.commit()?;
+    }
+    Ok(())
+}
+
+fn classify(path: &Path, error: &rusqlite::Error) -> OpenError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::NotAStore { path: path.into() },
+        Some(ErrorCode::DatabaseCorrupt) => OpenError::Corrupt {
+            message: error.to_string(),
+        },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Busy,
+        Some(ErrorCode::DiskFull) => OpenError::Full,
+        _ => OpenError::Unusable {
+            path: path.into(),
+            message: error.to_string(),
+        },
+    }
+}
+
+/// In order; the file's `user_version` counts those that were done. Never changed once released.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_store.sql")];
+/// "Evkl": tells our files from other databases.
+const APPLICATION_ID: i64 = 0x45_76_6b_6c;
+const ACCOUNT_ID_CHARS_MAX: usize = 256;
+/// As long as a handle that was just dropped may need to close.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+const STATEMENTS_CACHED_MAX: usize = 64;

@@ -1,0 +1,231 @@
+//! The thread that owns the database: one job after the other, each one transaction.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use evenkeel_proto::engine::Backlog;
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::error::{OpenError, StoreError};
+use super::handle::WriteHandle;
+use super::rows::{self, News, Session};
+use super::schema;
+use super::sync::Pace;
+use super::types::{StoreOptions, Verdict};
+use super::write::Written;
+use crate::guard::locked;
+use crate::replica::ReplicaSignal;
+use crate::state::wall_ms;
+
+pub(super) type Job = Box<dyn FnOnce(&mut Worker) + Send>;
+
+/// What handles may look at without asking the thread.
+#[derive(Debug, Default)]
+pub(super) struct Common {
+    pub(super) backlog: Mutex<Backlog>,
+    pub(super) signal: Mutex<Option<ReplicaSignal>>,
+    /// Told when a pull ended with nothing more to pull.
+    pub(super) caught_up: watch::Sender<()>,
+}
+
+pub(super) struct Worker {
+    /// `None` once the store is closed.
+    db: Option<Connection>,
+    options: StoreOptions,
+    pace: Pace,
+    /// Who waits for the verdict on which operation.
+    waiters: HashMap<String, Vec<oneshot::Sender<Verdict>>>,
+    common: Arc<Common>,
+}
+
+/// Opens the store on a thread of its own, which ends with the last sender.
+pub(super) async fn start(
+    path: PathBuf,
+    account_id: String,
+    options: StoreOptions,
+) -> Result<(mpsc::Sender<Job>, Arc<Common>), OpenError> {
+    let (jobs, mut inbox) = mpsc::channel::<Job>(JOBS_WAITING_MAX);
+    let (opened, opening) = oneshot::channel();
+    let file = path.clone();
+    let run = move || {
+        let mut worker = match Worker::open(&file, &account_id, options) {
+            Ok(worker) => worker,
+            Err(error) => return drop(opened.send(Err(error))),
+        };
+        if opened.send(Ok(Arc::clone(&worker.common))).is_err() {
+            return;
+        }
+        while let Some(job) = inbox.blocking_recv() {
+            // A transaction that unwinds is rolled back; whoever asked sees the answer missing.
+            if catch_unwind(AssertUnwindSafe(|| job(&mut worker))).is_err() {
+                tracing::error!(target: "evenkeel", "the store panicked");
+            }
+        }
+    };
+    let unusable = |message: String| OpenError::Unusable { path, message };
+    let thread = thread::Builder::new().name("evenkeel-store".into());
+    if let Err(error) = thread.spawn(run) {
+        return Err(unusable(error.to_string()));
+    }
+    match opening.await {
+        Ok(opened) => opened.map(|common| (jobs, common)),
+        Err(_) => Err(unusable("opening it panicked".into())),
+    }
+}
+
+impl Worker {
+    fn open(
+        path: &std::path::Path,
+        account_id: &str,
+        options: StoreOptions,
+    ) -> Result<Self, OpenError> {
+        let db = schema::open(path, account_id, &options)?;
+        let counts = rows::counts(&db).map_err(|error| OpenError::Corrupt {
+            message: error.to_string(),
+        })?;
+        let common = Arc::new(Common::default());
+        *locked(&common.backlog) = backlog(counts);
+        Ok(Self {
+            db: Some(db),
+            options,
+            pace: Pace::default(),
+            waiters: HashMap::new(),
+            common,
+        })
+    }
+
+    /// Looks, without changing anything.
+    pub(super) fn read<T>(
+        &self,
+        work: impl FnOnce(&Session<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let db = self.db.as_ref().ok_or(StoreError::Closed)?;
+        work(&session(db, &self.options))
+    }
+
+    /// One transaction.
+    pub(super) fn transact<T, E: From<StoreError>>(
+        &mut self,
+        work: impl FnOnce(&mut Session<'_>, &mut Pace) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (done, news) = self.commit(work)?;
+        self.publish(news);
+        Ok(done)
+    }
+
+    /// A local write: one transaction, and a handle to wait for what becomes of it.
+    pub(super) fn write(
+        &mut self,
+        work: impl FnOnce(&mut Session<'_>) -> Result<Written, StoreError>,
+    ) -> Result<WriteHandle, StoreError> {
+        let (written, news) = self.commit(|session, _| work(session))?;
+        let handle = match written {
+            Written::Done { version } => WriteHandle::done(Verdict::Acknowledged { version }),
+            Written::Queued { request_id } => {
+                let (verdict, handle) = WriteHandle::waiting();
+                let waiters = self.waiters.entry(request_id).or_default();
+                waiters.retain(|waiter| !waiter.is_closed());
+                waiters.push(verdict);
+                handle
+            }
+        };
+        self.publish(news);
+        Ok(handle)
+    }
+
+    /// Ends the store for all handles; waiting verdicts never come.
+    pub(super) fn close(&mut self) {
+        self.waiters.clear();
+        self.db = None;
+    }
+
+    /// Deletes everything, down to the bytes in the file, and closes the store.
+    pub(super) fn wipe(&mut self) -> Result<(), StoreError> {
+        self.transact(|session, _| {
+            let tables = ["records", "outbox", "conflicts", "parked", "merges"];
+            for table in tables {
+                session.db.execute(&format!("DELETE FROM {table}"), [])?;
+            }
+            let sql = "UPDATE meta SET account_id = NULL, cursor = NULL";
+            session.db.execute(sql, [])?;
+            session.news.wrote = true;
+            Ok::<_, StoreError>(())
+        })?;
+        if let Some(db) = &self.db {
+            // What was deleted is gone already; these two only take its traces out of the files.
+            let shrunk = db.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
+            if let Err(error) = shrunk {
+                tracing::warn!(target: "evenkeel", %error, "the wiped store was not shrunk");
+            }
+        }
+        self.close();
+        Ok(())
+    }
+
+    fn commit<T, E: From<StoreError>>(
+        &mut self,
+        work: impl FnOnce(&mut Session<'_>, &mut Pace) -> Result<T, E>,
+    ) -> Result<(T, News), E> {
+        let sqlite = |error: rusqlite::Error| E::from(StoreError::from(error));
+        let db = self.db.as_mut().ok_or(StoreError::Closed)?;
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate);
+        let tx = tx.map_err(sqlite)?;
+        let mut pace = self.pace;
+        let mut session = session(&tx, &self.options);
+        let done = work(&mut session, &mut pace)?;
+        let news = session.news;
+        let counts = rows::counts(&tx)?;
+        tx.commit().map_err(sqlite)?;
+        self.pace = pace;
+        *locked(&self.common.backlog) = backlog(counts);
+        Ok((done, news))
+    }
+
+    fn publish(&mut self, news: News) {
+        for (from, to) in news.moved {
+            if let Some(waiters) = self.waiters.remove(&from) {
+                self.waiters.entry(to).or_default().extend(waiters);
+            }
+        }
+        for (request_id, verdict) in news.verdicts {
+            for waiter in self.waiters.remove(&request_id).unwrap_or_default() {
+                // Nobody has to wait.
+                let _ = waiter.send(verdict.clone());
+            }
+        }
+        let signal = locked(&self.common.signal).clone();
+        let Some(signal) = signal.filter(|_| news.wrote) else {
+            return;
+        };
+        if news.local.is_empty() {
+            signal.wrote(None);
+        }
+        for change in news.local {
+            signal.wrote(Some(change));
+        }
+    }
+}
+
+fn session<'a>(db: &'a Connection, options: &'a StoreOptions) -> Session<'a> {
+    Session {
+        db,
+        options,
+        now_ms: rows::signed(wall_ms()),
+        news: News::default(),
+    }
+}
+
+fn backlog([waiting, conflicts, rejected]: [u32; 3]) -> Backlog {
+    Backlog {
+        waiting,
+        conflicts,
+        rejected,
+    }
+}
+
+/// Callers beyond these wait for their turn.
+const JOBS_WAITING_MAX: usize = 256;

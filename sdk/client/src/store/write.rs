@@ -1,0 +1,198 @@
+//! What the app does: each function is the body of one transaction.
+
+use evenkeel_proto::merge::Fields;
+use evenkeel_proto::wire::{Record, UnixMillis, Version};
+
+use super::error::StoreError;
+use super::rows::{Session, Waiting, Wish};
+use super::settle::Guard;
+use super::types::{OutboxLevel, Resolution};
+use crate::changes::{Change, Origin};
+
+/// What a local write came to.
+pub(super) enum Written {
+    /// It waits, as part of this operation.
+    Queued { request_id: String },
+    /// The server has it so already.
+    Done { version: Version },
+}
+
+impl Session<'_> {
+    /// Writes what the app wants of a record; `None` deletes it.
+    pub(super) fn write(
+        &mut self,
+        id: &str,
+        wanted: Option<Fields>,
+    ) -> Result<Written, StoreError> {
+        if !(1..=ID_CHARS_MAX).contains(&id.chars().count()) {
+            return Err(StoreError::Id);
+        }
+        let view = self.view(id)?;
+        let latest = self.latest(id)?;
+        let conflict = self.take_conflict(id)?;
+        let parked = self.take_parked(id)?;
+        let folds = latest.as_ref().is_some_and(|op| op.body.is_none());
+        if !folds && conflict.is_none() && parked.is_none() {
+            self.check_room()?;
+        }
+        let now = UnixMillis(self.now_ms);
+        let created_at = view.map_or(now, |record| record.created_at);
+        let server = self.record(id)?;
+        let mut wish = match (&latest, parked) {
+            (Some(op), _) if folds => op.wish.clone(),
+            (Some(sent), _) => Wish {
+                base: sent.wish.fields.clone(),
+                ..sent.wish.clone()
+            },
+            (None, Some(parked)) => parked,
+            // The decision of a conflict is based on what the server has now.
+            (None, None) => based_on(id, server.as_ref()),
+        };
+        wish.fields = wanted;
+        wish.created_at = created_at;
+        wish.updated_at = now;
+        self.changed(&wish);
+        self.queue(wish, latest)
+    }
+
+    /// Changes some fields of a record.
+    pub(super) fn patch(&mut self, id: &str, changes: Fields) -> Result<Written, StoreError> {
+        let mut fields = self.view(id)?.ok_or(StoreError::NotFound)?.fields;
+        fields.extend(changes);
+        self.write(id, Some(fields))
+    }
+
+    pub(super) fn resolve(
+        &mut self,
+        id: &str,
+        resolution: Resolution,
+    ) -> Result<Written, StoreError> {
+        let local = self.take_conflict(id)?.ok_or(StoreError::NotFound)?;
+        let server = self.record(id)?;
+        let mut wish = based_on(id, server.as_ref());
+        wish.created_at = local.created_at;
+        wish.updated_at = local.updated_at;
+        wish.fields = match resolution {
+            Resolution::KeepServer => {
+                // The view changes, to what the server has.
+                wish.fields.clone_from(&wish.base);
+                self.changed(&wish);
+                let version = wish.base_version;
+                return Ok(Written::Done { version });
+            }
+            Resolution::KeepLocal => local.fields,
+            Resolution::Merged(fields) => {
+                wish.updated_at = UnixMillis(self.now_ms);
+                Some(fields)
+            }
+        };
+        self.changed(&wish);
+        self.queue(wish, None)
+    }
+
+    /// Sends a parked write again, on top of what the server has by now.
+    pub(super) fn retry(&mut self, id: &str) -> Result<Written, StoreError> {
+        let wish = self.take_parked(id)?.ok_or(StoreError::NotFound)?;
+        self.changed(&wish);
+        let Written::Queued { request_id } = self.queue(wish, None)? else {
+            return Err(StoreError::NotFound);
+        };
+        let server = self.record(id)?;
+        let version = server.as_ref().map_or(Version::ZERO, |s| s.version);
+        if let Some(op) = self.by_request(&request_id)?
+            && op.wish.base_version != version
+        {
+            self.meet(op, server.as_ref(), Guard::Off)?;
+        }
+        Ok(Written::Queued { request_id })
+    }
+
+    /// Forgets a parked write: the view becomes the server's.
+    pub(super) fn discard(&mut self, id: &str) -> Result<(), StoreError> {
+        self.take_parked(id)?.ok_or(StoreError::NotFound)?;
+        let server = self.record(id)?;
+        let mut wish = based_on(id, server.as_ref());
+        wish.fields.clone_from(&wish.base);
+        self.changed(&wish);
+        Ok(())
+    }
+
+    pub(super) fn level(&self) -> Result<OutboxLevel, StoreError> {
+        let kept = self.counts()?.iter().sum::<u32>();
+        Ok(if kept >= self.options.outbox_hard_max {
+            OutboxLevel::Blocked
+        } else if kept >= self.options.outbox_soft_max {
+            OutboxLevel::Backlog
+        } else {
+            OutboxLevel::Normal
+        })
+    }
+
+    /// Folds the wish into the operation that waits, or makes a new one.
+    fn queue(&mut self, wish: Wish, latest: Option<Waiting>) -> Result<Written, StoreError> {
+        match latest {
+            Some(mut op) if op.body.is_none() => {
+                op.wish = wish;
+                let (request_id, version) = (op.request_id.clone(), op.wish.base_version);
+                let nothing = op.wish.is_nothing();
+                self.keep(&op)?;
+                Ok(if nothing {
+                    Written::Done { version }
+                } else {
+                    Written::Queued { request_id }
+                })
+            }
+            Some(sent) if wish.is_nothing() => Ok(Written::Queued {
+                request_id: sent.request_id,
+            }),
+            None if wish.is_nothing() => Ok(Written::Done {
+                version: wish.base_version,
+            }),
+            _ => {
+                let request_id = self.enqueue(&wish, None, false)?;
+                Ok(Written::Queued { request_id })
+            }
+        }
+    }
+
+    fn check_room(&self) -> Result<(), StoreError> {
+        let kept = self.counts()?.iter().sum::<u32>();
+        if kept >= self.options.outbox_hard_max {
+            return Err(StoreError::OutboxFull { kept });
+        }
+        Ok(())
+    }
+
+    /// Tells the client what the app sees now.
+    fn changed(&mut self, wish: &Wish) {
+        let (id, version, origin) = (wish.id.clone(), wish.base_version, Origin::Local);
+        self.news.wrote = true;
+        self.news.local.push(match wish.fields {
+            Some(_) => Change::Upserted {
+                id,
+                version,
+                origin,
+            },
+            None => Change::Deleted {
+                id,
+                version,
+                origin,
+            },
+        });
+    }
+}
+
+/// The beginning of a wish: no field is wanted yet.
+fn based_on(id: &str, server: Option<&Record>) -> Wish {
+    let live = server.filter(|record| !record.is_deleted());
+    Wish {
+        id: id.to_owned(),
+        base_version: server.map_or(Version::ZERO, |record| record.version),
+        base: live.map(|record| record.fields.clone()),
+        fields: None,
+        created_at: live.map_or(UnixMillis(0), |record| record.created_at),
+        updated_at: live.map_or(UnixMillis(0), |record| record.updated_at),
+    }
+}
+
+const ID_CHARS_MAX: usize = 128;

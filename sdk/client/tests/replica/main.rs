@@ -1,0 +1,11 @@
+//! Replicas: what holds for each of them, and what the durable one holds beyond that.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a panic is a test's verdict"
+)]
+
+mod bench;
+mod conformance;
+mod files;
