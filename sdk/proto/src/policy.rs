@@ -66,7 +66,7 @@ pub const fn rule(cause: Cause, request: Request) -> Rule {
         Cause::NetworkError | Cause::DnsFailed | Cause::ConnectFailed => (C::Backoff, S::Client),
         Cause::TlsFailed | Cause::Offline | Cause::TokenUnavailable => (C::Backoff, S::Client),
 
-        Cause::StreamClosed => (C::Again, S::Lane),
+        Cause::StreamClosed if ticketing => (C::Again, S::Lane),
         Cause::TicketRequired | Cause::TicketInvalid if ticketing => (C::Again, S::Lane),
         Cause::TicketExpired | Cause::TicketReplayed if ticketing => (C::Again, S::Lane),
         Cause::TicketStorageUnavailable if ticketing => (C::Backoff, S::Lane),
@@ -84,7 +84,7 @@ pub const fn rule(cause: Cause, request: Request) -> Rule {
         Cause::Timeout | Cause::Upstream5xx | Cause::KvUnavailable => (C::Backoff, lane(request)),
         Cause::ServerError | Cause::TicketStorageUnavailable => (C::Backoff, lane(request)),
         Cause::ConnectionLost | Cause::ResponseTimeout => (C::Backoff, lane(request)),
-        Cause::StreamStalled => (C::Backoff, lane(request)),
+        Cause::StreamStalled | Cause::StreamClosed => (C::Backoff, lane(request)),
         Cause::ProviderTimeout | Cause::Provider5xx => (C::Backoff, lane(request)),
         Cause::ProviderCircuitOpen | Cause::ProviderNetworkError => (C::Backoff, lane(request)),
     };

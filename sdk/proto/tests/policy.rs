@@ -49,7 +49,7 @@ connect_failed               backoff/client backoff/client backoff/client backof
 tls_failed                   backoff/client backoff/client backoff/client backoff/client backoff/client
 connection_lost              backoff/others backoff/lane   backoff/others backoff/others backoff/others
 response_timeout             backoff/others backoff/lane   backoff/others backoff/others backoff/others
-stream_closed                again/lane     again/lane     again/lane     again/lane     again/lane
+stream_closed                again/lane     again/lane     backoff/others backoff/others backoff/others
 stream_stalled               backoff/others backoff/lane   backoff/others backoff/others backoff/others
 redirected                   slow/client    slow/lane      slow/client    slow/client    slow/client
 not_the_service              slow/client    slow/lane      slow/client    slow/client    slow/client

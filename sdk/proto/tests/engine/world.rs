@@ -188,7 +188,15 @@ impl World {
 
     /// A client that has started and is synced, some time ago.
     pub fn synced() -> Self {
-        let mut world = Self::new();
+        Self::synced_with_seed(0)
+    }
+
+    pub fn synced_with_seed(seed: u64) -> Self {
+        let config = Config {
+            seed,
+            ..Config::default()
+        };
+        let mut world = Self::with(config, Service::default());
         world.input(Input::Start);
         world.run_until("synced", secs(5), World::is_synced);
         world.run(secs(70));
