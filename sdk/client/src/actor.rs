@@ -18,7 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::alarm::Alarm;
 use crate::clock;
 use crate::diagnostics::Lane;
-use crate::guard::locked;
+use crate::guard::{caught, locked};
 use crate::mailbox::{Command, Network};
 use crate::shared::Shared;
 use crate::state::Until;
@@ -30,12 +30,15 @@ use tasks::{Finished, Requests};
 pub(crate) async fn run(running: Running) {
     let shared = &running.shared;
     loop {
-        let Some(mut driver) = Driver::begin(shared).await else {
-            return;
+        let stopped = match read_cursor(shared).await {
+            Begun::At(cursor) => {
+                let mut driver = Driver::begin(shared, cursor);
+                while driver.turn().await == Turn::GoOn {}
+                driver.settling.take()
+            }
+            Begun::Stopped(number) => Some(number),
+            Begun::Dropped => return,
         };
-        while driver.turn().await == Turn::GoOn {}
-        let stopped = driver.settling.take();
-        drop(driver);
         if shared.mailbox.end() {
             return;
         }
@@ -59,6 +62,14 @@ impl Drop for Running {
             }
         });
     }
+}
+
+/// What came of asking the replica where it stands.
+enum Begun {
+    At(Option<Cursor>),
+    /// The app stopped the client meanwhile, with the command of this number.
+    Stopped(u64),
+    Dropped,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,9 +112,7 @@ struct Driver {
 }
 
 impl Driver {
-    /// Reads where the replica stands; `None` if the client was dropped meanwhile.
-    async fn begin(shared: &Arc<Shared>) -> Option<Self> {
-        let cursor = read_cursor(shared).await?;
+    fn begin(shared: &Arc<Shared>, cursor: Option<Cursor>) -> Self {
         let mut floors = shared.floors_left();
         if floors.gate.is_zero() {
             floors.cause = None;
@@ -111,7 +120,7 @@ impl Driver {
         let config = Config {
             seed: locked(&shared.seed).u64(..),
             cursor,
-            backlog: shared.replica.backlog(),
+            backlog: shared.backlog(),
             floors,
             quiet: shared.timeouts.quiet,
             stream_headers_timeout: shared.timeouts.stream_headers,
@@ -139,7 +148,7 @@ impl Driver {
             shared: Arc::clone(shared),
         };
         driver.repeat_hints();
-        Some(driver)
+        driver
     }
 
     /// Waits for one thing to happen, and handles it.
@@ -205,7 +214,7 @@ impl Driver {
                 Command::RetryNow => self.feed(Input::Hint(Hint::RetryNow)),
                 Command::SyncNow => self.feed(Input::Hint(Hint::SyncNow)),
                 Command::LocalWrite => {
-                    self.feed(Input::LocalChange(self.shared.replica.backlog()));
+                    self.feed(Input::LocalChange(self.shared.backlog()));
                 }
             }
         }
@@ -262,20 +271,31 @@ impl Driver {
 
 /// The cursor, or none where it cannot be read: pages from the beginning are applied just as well,
 /// and the store's trouble shows as soon as it has to write one.
-async fn read_cursor(shared: &Arc<Shared>) -> Option<Option<Cursor>> {
-    let reading = shared.replica.cursor();
+async fn read_cursor(shared: &Arc<Shared>) -> Begun {
+    let reading = caught(async { shared.replica.cursor().await });
     tokio::pin!(reading);
     loop {
         tokio::select! {
             cursor = &mut reading => {
-                return Some(cursor.unwrap_or_else(|error| {
-                    tracing::warn!(target: "evenkeel", %error, "the replica's cursor is unknown");
-                    None
-                }));
+                return Begun::At(match cursor {
+                    Ok(Ok(cursor)) => cursor,
+                    Ok(Err(error)) => {
+                        tracing::warn!(target: "evenkeel", %error, "the replica's cursor is unknown");
+                        None
+                    }
+                    Err(_panicked) => {
+                        tracing::error!(target: "evenkeel", "the replica panicked");
+                        None
+                    }
+                });
             }
             () = shared.mailbox.posted() => {
                 if shared.mailbox.is_closed() {
-                    return None;
+                    return Begun::Dropped;
+                }
+                // A store that never answers must not keep a stop waiting.
+                if let Some(number) = shared.mailbox.take_stop() {
+                    return Begun::Stopped(number);
                 }
             }
         }

@@ -3,15 +3,35 @@
 //! `Instant` stops during a suspend on Linux, Android and Apple: a wait of 20 s begun before an hour
 //! of sleep would still have to be waited out after it, and a ticket would look fresh for ever.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use evenkeel_proto::Timestamp;
+use uuid::Uuid;
 
 /// Now, never earlier than any `now` before.
 pub(crate) fn now() -> Timestamp {
     static LATEST: AtomicU64 = AtomicU64::new(0);
     let ms = millis();
     Timestamp::from_millis(LATEST.fetch_max(ms, Ordering::Relaxed).max(ms))
+}
+
+/// Two times of this clock can be compared where this is the same: the boot's id where the system
+/// tells it, else a number that no other process has.
+pub(crate) fn epoch() -> u64 {
+    static EPOCH: OnceLock<u64> = OnceLock::new();
+    *EPOCH.get_or_init(|| boot_id().unwrap_or_else(Uuid::new_v4).as_u64_pair().0)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn boot_id() -> Option<Uuid> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Uuid::try_parse(text.trim()).ok()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn boot_id() -> Option<Uuid> {
+    None
 }
 
 /// Since boot, sleep included.
@@ -39,7 +59,6 @@ fn from_timespec(time: rustix::time::Timespec) -> u64 {
 /// Windows' performance counter keeps counting in sleep; elsewhere this is the best there is.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 fn millis() -> u64 {
-    use std::sync::OnceLock;
     use std::time::Instant;
     static START: OnceLock<Instant> = OnceLock::new();
     let elapsed = START.get_or_init(Instant::now).elapsed();

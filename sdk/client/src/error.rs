@@ -39,6 +39,10 @@ pub enum BuildError {
     /// The proxy's URL cannot be used. Correct it.
     #[error("the proxy's URL cannot be used")]
     Proxy,
+    /// The service is on this machine without TLS, and the proxy is not: the token would leave the
+    /// machine in the clear. Use [`ProxySetting::None`](crate::ProxySetting::None).
+    #[error("the proxy would carry a loopback service's requests off this machine, in the clear")]
+    ProxyElsewhere,
     /// TLS could not be set up on this system, for want of root certificates for instance.
     #[error("TLS cannot be set up: {reason}")]
     Tls {

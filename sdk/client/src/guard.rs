@@ -24,6 +24,12 @@ pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Pani
     .await
 }
 
+/// Calls the app's code; its panic is an answer.
+pub(crate) fn caught_now<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
+    // What the app's code left half-done is the app's to look at.
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_| Panicked)
+}
+
 /// Locks; what is inside stays consistent between statements, so a panic elsewhere does not spoil it.
 pub(crate) fn locked<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

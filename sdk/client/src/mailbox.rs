@@ -118,6 +118,15 @@ impl Mailbox {
         (taken, numbers.last().copied().unwrap_or(0))
     }
 
+    /// Takes everything up to a stop, if one waits; its number.
+    pub(crate) fn take_stop(&self) -> Option<u64> {
+        let stopping = {
+            let inner = locked(&self.inner);
+            inner.commands.iter().any(|(_, c)| *c == Command::Stop)
+        };
+        stopping.then(|| self.take().1)
+    }
+
     /// Returns when something was posted, or the client was dropped. Cancel-safe.
     pub(crate) async fn posted(&self) {
         self.posted.notified().await;

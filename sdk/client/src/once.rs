@@ -49,7 +49,7 @@ pub(crate) async fn run(
             }
             let up_to_date = caught_up.borrow_and_update().emptied > begun;
             let status = statuses.borrow_and_update().clone();
-            if up_to_date && shared.replica.backlog().waiting == 0 {
+            if up_to_date && shared.backlog().waiting == 0 {
                 return Ok(());
             }
             if is_hopeless(&status, until.since(clock::now())) {
@@ -63,13 +63,20 @@ pub(crate) async fn run(
             }
         }
     };
-    match shared.timer(deadline, waiting).await {
+    let done = shared.timer(deadline, waiting).await;
+    let outcome = match done {
         Some(Ok(())) => Ok(report()),
         Some(Err(error)) => Err(error),
         None => Err(SyncOnceError::Deadline {
             status: Box::new(report().status),
         }),
+    };
+    // The system may freeze the app as soon as this returns: better with nothing open.
+    if let Some(number) = awake.rest() {
+        let left = until.since(clock::now());
+        shared.timer(left, shared.settled(number)).await;
     }
+    outcome
 }
 
 /// Whether nothing will change in time. Without a next attempt there is one under way, unless only
@@ -82,7 +89,10 @@ fn is_hopeless(status: &Status, left: Duration) -> bool {
 }
 
 /// Keeps the client at work, and puts it back to rest afterwards if that is where it was.
-struct Awake<'a>(&'a Arc<Shared>);
+struct Awake<'a> {
+    shared: &'a Arc<Shared>,
+    over: bool,
+}
 
 impl<'a> Awake<'a> {
     fn begin(shared: &'a Arc<Shared>) -> Result<Self, StartError> {
@@ -98,25 +108,42 @@ impl<'a> Awake<'a> {
             shared.mailbox.post(Command::Resume);
         }
         wakes.count += 1;
-        Ok(Self(shared))
+        Ok(Self {
+            shared,
+            over: false,
+        })
     }
 
     /// The app suspended the client under our feet.
     fn is_interrupted(&self) -> bool {
-        locked(&self.0.wakes).suspended
+        locked(&self.shared.wakes).suspended
+    }
+
+    /// Puts the client back to rest; the command's number if that takes one.
+    fn rest(mut self) -> Option<u64> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Option<u64> {
+        if std::mem::replace(&mut self.over, true) {
+            return None;
+        }
+        let mut wakes = locked(&self.shared.wakes);
+        wakes.count -= 1;
+        if wakes.count > 0 {
+            return None;
+        }
+        let command = wakes.after.take()?;
+        wakes.suspended = command == Command::Suspend;
+        match self.shared.mailbox.post(command) {
+            Posted::Number(number) => Some(number),
+            _ => None,
+        }
     }
 }
 
 impl Drop for Awake<'_> {
     fn drop(&mut self) {
-        let mut wakes = locked(&self.0.wakes);
-        wakes.count -= 1;
-        if wakes.count > 0 {
-            return;
-        }
-        if let Some(command) = wakes.after.take() {
-            wakes.suspended = command == Command::Suspend;
-            self.0.mailbox.post(command);
-        }
+        self.end();
     }
 }

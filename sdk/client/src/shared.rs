@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use evenkeel_proto::Failure;
-use evenkeel_proto::engine::Floors;
+use evenkeel_proto::engine::{Backlog, Floors};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
 
 use crate::changes::Change;
 use crate::diagnostics::{Journal, Lane, Settings};
-use crate::guard::locked;
+use crate::guard::{caught_now, locked};
 use crate::mailbox::{Command, Mailbox, Network};
 use crate::replica::Replica;
 use crate::settings::{Limits, Timeouts};
-use crate::state::{FloorFile, Until, wall_ms};
+use crate::state::{FloorFile, Moment, Until};
 use crate::status::Status;
 use crate::token::Tokens;
 use crate::transport::Transport;
@@ -70,7 +69,20 @@ pub(crate) struct CaughtUp {
 
 impl Shared {
     pub(crate) fn floors_left(&self) -> Floors {
-        locked(&self.floors).left(wall_ms())
+        locked(&self.floors).left(Moment::now())
+    }
+
+    /// How many things wait; what was known last where the replica panics.
+    pub(crate) fn backlog(&self) -> Backlog {
+        caught_now(|| self.replica.backlog()).unwrap_or_else(|_| {
+            tracing::error!(target: "evenkeel", "the replica panicked");
+            let status = self.status.borrow();
+            Backlog {
+                waiting: status.pending,
+                conflicts: status.conflicts,
+                rejected: status.rejected,
+            }
+        })
     }
 
     /// The replica was written to by the app.
@@ -80,7 +92,7 @@ impl Shared {
         }
         self.mailbox.post(Command::LocalWrite);
         if !self.mailbox.is_running() {
-            let backlog = self.replica.backlog();
+            let backlog = self.backlog();
             self.status.send_modify(|status| status.count(backlog));
         }
     }
@@ -127,17 +139,6 @@ impl Shared {
         for change in changes {
             let _ = self.changes.send(change);
         }
-    }
-
-    /// Takes a secret out of a text that a stranger wrote.
-    pub(crate) fn scrub(&self, mut failure: Failure) -> Failure {
-        if let Some(token) = self.tokens.peek()
-            && !token.expose().is_empty()
-            && failure.message.contains(token.expose())
-        {
-            failure.message = failure.message.replace(token.expose(), "***");
-        }
-        failure
     }
 }
 

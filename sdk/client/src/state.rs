@@ -4,12 +4,12 @@
 mod floors;
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use uuid::{Uuid, Variant};
 
-pub(crate) use floors::{FloorFile, Until, wall_ms};
+pub(crate) use floors::{FloorFile, Moment, Until, wall_ms};
 
 use crate::error::BuildError;
 
@@ -39,9 +39,13 @@ impl StateDir {
         }
         let fresh = Uuid::new_v4();
         let draft = self.temporary(DEVICE_ID);
-        write_durably(&draft, format!("{fresh}\n").as_bytes())
-            .and_then(|()| place_new(&draft, &path))
-            .map_err(|source| unusable(&path, source))?;
+        let placed = write_durably(&draft, format!("{fresh}\n").as_bytes())
+            .and_then(|()| place_new(&draft, &path));
+        if placed.is_err() {
+            // On a full disk of all places nothing is left lying about.
+            let _ = fs::remove_file(&draft);
+        }
+        placed.map_err(|source| unusable(&path, source))?;
         sync_dir(&self.path);
         // Another process may have been faster: whatever lies there now is the device's id.
         read_device_id(&path)?.ok_or_else(|| {
@@ -53,13 +57,9 @@ impl StateDir {
     /// Where the floors are kept, with what was kept there.
     pub(crate) fn floors(&self) -> Result<(FloorFile, Option<Until>), BuildError> {
         let path = self.path.join(FLOORS);
-        let kept = match fs::read_to_string(&path) {
-            Ok(text) => Some(Until::parse(&text).map_err(|reason| corrupt(&path, reason))?),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-                return Err(corrupt(&path, "it is not text".into()));
-            }
-            Err(e) => return Err(unusable(&path, e)),
+        let kept = match read(&path)? {
+            Some(text) => Some(Until::parse(&text).map_err(|reason| corrupt(&path, reason))?),
+            None => None,
         };
         let file = FloorFile::new(path, self.temporary(FLOORS));
         Ok((file, kept))
@@ -79,17 +79,30 @@ pub(crate) fn is_device_id(id: &Uuid) -> bool {
 }
 
 fn read_device_id(path: &Path) -> Result<Option<Uuid>, BuildError> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(unusable(path, e)),
+    let Some(text) = read(path)? else {
+        return Ok(None);
     };
-    let id = std::str::from_utf8(&text)
-        .ok()
-        .and_then(|text| Uuid::try_parse(text.trim()).ok())
-        .filter(is_device_id);
+    let id = Uuid::try_parse(text.trim()).ok().filter(is_device_id);
     id.map(Some)
         .ok_or_else(|| corrupt(path, "it holds no UUID of version 1 to 8".into()))
+}
+
+/// What one of our small files holds; `None` where there is none.
+fn read(path: &Path) -> Result<Option<String>, BuildError> {
+    let mut text = String::new();
+    let read =
+        File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text));
+    match read {
+        Ok(_) if text.len() as u64 > FILE_BYTES_MAX => {
+            Err(corrupt(path, "it is larger than any of ours".into()))
+        }
+        Ok(_) => Ok(Some(text)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+            Err(corrupt(path, "it is not text".into()))
+        }
+        Err(e) => Err(unusable(path, e)),
+    }
 }
 
 /// Replaces `path` durably: after a crash there is the old content or the new one.
@@ -145,6 +158,7 @@ fn corrupt(path: &Path, reason: String) -> BuildError {
 }
 
 const DEVICE_ID: &str = "device-id";
+const FILE_BYTES_MAX: u64 = 4 << 10;
 const FLOORS: &str = "floors.json";
 
 #[cfg(test)]
@@ -186,6 +200,7 @@ mod tests {
             b"hello",
             b"\xff\xfe",
             b"00000000-0000-0000-0000-000000000000",
+            &[b' '; 1 << 20],
         ] {
             fs::write(&path, garbage).unwrap();
             let state = StateDir::open(dir.path().to_owned()).unwrap();
@@ -202,6 +217,35 @@ mod tests {
         fs::write(&file, "in the way").unwrap();
         let error = StateDir::open(file.join("state")).unwrap_err();
         assert!(matches!(error, BuildError::StateUnusable { .. }), "{error}");
+    }
+
+    /// Needs a user whom permissions stop, and a system that has such.
+    #[test]
+    #[cfg(unix)]
+    fn a_read_only_directory_is_reported_and_left_as_it_is() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o500)).unwrap();
+        if File::create(dir.path().join("root-may")).is_ok() {
+            return;
+        }
+        let error = StateDir::open(dir.path().to_owned()).unwrap_err();
+        assert!(matches!(error, BuildError::StateUnusable { .. }), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    /// `/dev/full` takes every file and no byte.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_full_disk_is_reported_and_what_was_there_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, draft) = (dir.path().join(FLOORS), dir.path().join("draft"));
+        fs::write(&path, "before").unwrap();
+        std::os::unix::fs::symlink("/dev/full", &draft).unwrap();
+        let error = replace(&path, &draft, b"after").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "before");
+        assert!(!draft.exists(), "the draft is gone");
     }
 
     #[test]

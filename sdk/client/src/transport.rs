@@ -4,11 +4,13 @@ mod body;
 mod classify;
 mod endpoints;
 mod resolve;
+mod scrub;
 mod stream;
 mod ticket;
 mod tls;
 
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -57,8 +59,7 @@ pub(crate) struct Recipe {
     pub(crate) resolver: Option<resolve::Adapter>,
 }
 
-/// A whole answer.
-#[derive(Debug)]
+/// A whole answer. Not to be printed: a ticket can be in it.
 pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -75,7 +76,7 @@ impl Transport {
     ) -> Result<Self, BuildError> {
         let device_id =
             HeaderValue::try_from(device_id.to_string()).map_err(|_| BuildError::DeviceId)?;
-        let client = recipe.client(endpoints.is_loopback())?;
+        let client = recipe.client(&endpoints)?;
         Ok(Self {
             endpoints,
             recipe,
@@ -90,7 +91,7 @@ impl Transport {
     /// Drops all pooled connections: after a change of network, or a request that was given up, they
     /// may be dead without anybody having said so, and over HTTP/2 all requests share one.
     pub(crate) fn renew(&self) {
-        match self.recipe.client(self.endpoints.is_loopback()) {
+        match self.recipe.client(&self.endpoints) {
             Ok(client) => *locked(&self.client) = client,
             Err(error) => {
                 tracing::warn!(target: "evenkeel", %error, "old connections are kept");
@@ -105,7 +106,7 @@ impl Transport {
             let request = request.header(AUTHORIZATION, bearer(token)?);
             let limit = self.limits.small_bytes_max;
             let answer = self
-                .exchange(Request::Ticket, request, limit, &Progress::none())
+                .exchange(Request::Ticket, token, request, limit, &Progress::none())
                 .await?;
             ticket::read(&answer, self.carrier)
         })
@@ -116,6 +117,7 @@ impl Transport {
         let bound = self.timeouts.stream_headers + MARGIN;
         within(bound, async {
             let url = self.endpoints.at(path::EVENTS);
+            let secret = ticket.secret().clone();
             let (url, cookie) = ticket.attach(url)?;
             let mut request = self
                 .request(Method::GET, url)
@@ -125,7 +127,7 @@ impl Transport {
                 request = request.header("cookie", cookie);
             }
             let response = self.send(request).await?;
-            stream::accept(response, &self.limits).await
+            stream::accept(response, &secret, &self.limits).await
         })
         .await
     }
@@ -171,7 +173,7 @@ impl Transport {
                 .body(body);
             let limit = self.limits.push_answer_bytes_max;
             let answer = self
-                .exchange(Request::Push, request, limit, &Progress::none())
+                .exchange(Request::Push, token, request, limit, &Progress::none())
                 .await?;
             body::parse(Request::Push, answer).await
         })
@@ -191,7 +193,9 @@ impl Transport {
             let request = self
                 .request(Method::GET, url)
                 .header(AUTHORIZATION, bearer(token)?);
-            let answer = self.exchange(kind, request, bytes_max, progress).await?;
+            let answer = self
+                .exchange(kind, token, request, bytes_max, progress)
+                .await?;
             body::parse(kind, answer).await
         })
         .await
@@ -219,6 +223,7 @@ impl Transport {
     async fn exchange(
         &self,
         kind: Request,
+        token: &Secret,
         request: reqwest::RequestBuilder,
         bytes_max: usize,
         progress: &Progress,
@@ -227,12 +232,12 @@ impl Transport {
         if response.status().is_success() {
             return body::whole(response, bytes_max, progress).await;
         }
-        Err(body::refusal(kind, response, self.limits.small_bytes_max).await)
+        Err(body::refusal(kind, token, response, self.limits.small_bytes_max).await)
     }
 }
 
 impl Recipe {
-    fn client(&self, loopback: bool) -> Result<reqwest::Client, BuildError> {
+    fn client(&self, endpoints: &Endpoints) -> Result<reqwest::Client, BuildError> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(self.tls.clone())
             .user_agent(self.user_agent.clone())
@@ -243,15 +248,22 @@ impl Recipe {
             .connect_timeout(self.connect_timeout)
             .tcp_keepalive(TCP_KEEPALIVE);
         builder = match &self.proxy {
-            ProxySetting::Environment if !loopback => builder,
+            ProxySetting::Environment if !endpoints.is_loopback() => builder,
             ProxySetting::Environment | ProxySetting::None => builder.no_proxy(),
             ProxySetting::Url(url) => {
+                if endpoints.is_plain() && !Endpoints::is_on_loopback(url) {
+                    return Err(BuildError::ProxyElsewhere);
+                }
                 builder.proxy(reqwest::Proxy::all(url).map_err(|_| BuildError::Proxy)?)
             }
         };
-        if let Some(resolver) = &self.resolver {
-            builder = builder.dns_resolver(resolver.clone());
-        }
+        builder = match (&self.resolver, endpoints.loopback_name()) {
+            (Some(resolver), None) => builder.dns_resolver(resolver.clone()),
+            (Some(resolver), Some(_)) => builder.dns_resolver(resolver.clone().loopback_only()),
+            // A resolver that knows no better asks the network for `*.localhost`.
+            (None, Some(name)) => builder.resolve_to_addrs(name, &LOOPBACK),
+            (None, None) => builder,
+        };
         builder.build().map_err(|e| BuildError::Http {
             reason: classify::describe(&e),
         })
@@ -281,6 +293,11 @@ fn bearer(token: &Secret) -> Result<HeaderValue, Failure> {
 }
 
 const DEVICE_ID: HeaderName = HeaderName::from_static(path::DEVICE_ID_HEADER);
+/// The port is the URL's.
+const LOOPBACK: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0),
+];
 const JSON: &str = "application/json";
 const MARGIN: Duration = Duration::from_secs(10);
 const SLOWNESS_MAX: u32 = 10;

@@ -95,6 +95,19 @@ async fn a_resolver_of_the_apps_own_is_asked() {
 }
 
 #[tokio::test]
+async fn a_name_of_loopback_that_leads_elsewhere_gets_nothing() {
+    let found = Ok(vec!["192.0.2.1".parse().unwrap()]);
+    let builder = builder("http://edge.localhost:1").resolver(Fixed(found));
+    assert_eq!(first_trouble(builder).await.cause, Some(Cause::DnsFailed));
+    // Nor does the system's resolver have a say in where it leads.
+    let service = Service::start().await;
+    let url = service.url.replace("localhost", "any.name.localhost");
+    let client = common::client(&url).0;
+    client.start().unwrap();
+    common::synced(&client).await;
+}
+
+#[tokio::test]
 async fn nobody_at_the_port_is_connect_failed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -193,6 +206,56 @@ async fn what_the_service_says_comes_through() {
     let status = first_trouble(builder(&service.url)).await;
     assert_eq!(status.cause, Some(Cause::DeviceRevoked));
     assert_eq!(status.ask, evenkeel::Ask::DeviceRevoked);
+}
+
+#[tokio::test]
+async fn a_refusal_whose_body_never_ends_keeps_its_floor() {
+    let url = raw(|mut socket| async move {
+        let _ = socket.read(&mut [0; 4096]).await;
+        let head = b"HTTP/1.1 503 No\r\nretry-after: 17\r\ncontent-length: 100\r\n\r\n{";
+        let _ = socket.write_all(head).await;
+        std::future::pending().await
+    })
+    .await;
+    let begin = std::time::Instant::now();
+    let status = first_trouble(builder(&url)).await;
+    assert_eq!(status.cause, Some(Cause::ServerError));
+    assert!(status.floor_from_server().unwrap() > Duration::from_secs(13));
+    assert!(begin.elapsed() < Duration::from_secs(6));
+}
+
+#[tokio::test]
+async fn interim_answers_are_skipped_and_their_flood_has_an_end() {
+    let early = answering(
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n\
+         HTTP/1.1 503 No\r\nretry-after: 17\r\ncontent-length: 0\r\n\r\n",
+    )
+    .await;
+    let status = first_trouble(builder(&early)).await;
+    assert_eq!(status.cause, Some(Cause::ServerError));
+    let flood = raw(|mut socket| async move {
+        let _ = socket.read(&mut [0; 4096]).await;
+        while socket
+            .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+            .await
+            .is_ok()
+        {}
+    })
+    .await;
+    let status = first_trouble(builder(&flood).timeouts(quick())).await;
+    assert_eq!(status.cause, Some(Cause::ResponseTimeout));
+}
+
+#[tokio::test]
+async fn headers_without_end_are_given_up() {
+    let url = raw(|mut socket| async move {
+        let _ = socket.read(&mut [0; 4096]).await;
+        let _ = socket.write_all(b"HTTP/1.1 200 OK\r\n").await;
+        while socket.write_all(b"x-more: and more\r\n").await.is_ok() {}
+    })
+    .await;
+    let status = first_trouble(builder(&url)).await;
+    assert_eq!(status.cause, Some(Cause::NotTheService));
 }
 
 /// Pulls work; the events path answers this.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::{Reply, Service, TICKET, TOKEN, builder, client, degraded, full, synced, until};
-use evenkeel::{Ask, Cause, Secret, SyncState, TicketCarrier, TokenError, TokenReason};
+use evenkeel::{Ask, Cause, Lane, Secret, SyncState, TicketCarrier, TokenError, TokenReason};
 
 #[tokio::test]
 async fn every_request_carries_what_the_contract_asks_for_and_no_more() {
@@ -198,4 +198,68 @@ async fn a_token_that_no_header_can_carry_is_not_sent() {
     client.start().unwrap();
     assert_eq!(degraded(&client).await.cause, Some(Cause::TokenUnavailable));
     assert_eq!(service.requests(), 0);
+}
+
+#[tokio::test]
+async fn what_the_service_says_back_of_token_and_ticket_is_taken_out() {
+    for in_body in [false, true] {
+        let service = Service::start().await;
+        *service.state.ticket_in_body.lock().unwrap() = in_body;
+        service.script(|seen| match seen.path.as_str() {
+            "/api/v2/events" => {
+                let message = format!(
+                    "Route GET:{}?{} {} not found",
+                    seen.path,
+                    seen.query,
+                    seen.header("cookie")
+                );
+                let body = serde_json::json!({"statusCode": 404, "message": message});
+                Reply::Full(full(404, "application/json", body.to_string()))
+            }
+            // So long that a message cut to its length ends within the token.
+            "/api/v2/sync/push" => {
+                let message = format!("{} {}", "x".repeat(240), seen.header("authorization"));
+                let body = serde_json::json!({"error": {"code": TOKEN, "message": message}});
+                Reply::Full(full(500, "application/json", body.to_string()))
+            }
+            _ => Reply::Healthy,
+        });
+        let (client, notes) = client(&service.url);
+        notes.put("a", serde_json::Map::new()).unwrap();
+        client.start().unwrap();
+        for lane in [Lane::Stream, Lane::Push] {
+            common::eventually("a refusal", || {
+                let failures = client.diagnostics().failures;
+                failures.iter().any(|failure| failure.lane == lane)
+            })
+            .await;
+        }
+        let told = serde_json::to_string(&client.diagnostics()).unwrap();
+        assert!(told.contains("not found"), "{told}");
+        for secret in [&TOKEN[..6], &TICKET[..6]] {
+            assert!(!told.contains(secret), "{secret} is in {told}");
+        }
+        client.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_that_fails_is_counted_as_a_failure() {
+    let service = Service::start().await;
+    let provider = |reason: TokenReason| async move {
+        match reason {
+            TokenReason::Needed => Ok(Secret::new("stale")),
+            _ => Err(TokenError::Unavailable),
+        }
+    };
+    let builder = builder(&service.url).token_provider(provider);
+    let client = builder.build().unwrap();
+    client.start().unwrap();
+    common::eventually("a refresh that failed", || {
+        let lanes = client.diagnostics().lanes;
+        lanes.get(&Lane::Token).is_some_and(|token| {
+            token.succeeded == 0 && token.failed.get("token_unavailable") == Some(&1)
+        })
+    })
+    .await;
 }

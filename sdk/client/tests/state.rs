@@ -78,6 +78,22 @@ fn nonsense_is_refused_before_anything_starts() {
     let proxy = evenkeel::ProxySetting::Url("::".into());
     let error = with().proxy(proxy).build();
     assert!(matches!(error, Err(BuildError::Proxy)));
+    for (proxy, fine) in [
+        ("http://me:pw@proxy.example:8080", false),
+        ("10.0.0.1:8080", false),
+        ("http://127.0.0.1:8080", true),
+        ("localhost:8080", true),
+    ] {
+        let setting = evenkeel::ProxySetting::Url(proxy.into());
+        let built = builder("http://127.0.0.1:1").proxy(setting).build();
+        match built {
+            Ok(_) => assert!(fine, "{proxy}"),
+            Err(error) => {
+                assert!(matches!(error, BuildError::ProxyElsewhere), "{error}");
+                assert!(!fine && !format!("{error} {error:?}").contains("pw"));
+            }
+        }
+    }
 }
 
 #[tokio::test]

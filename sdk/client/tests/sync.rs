@@ -210,10 +210,7 @@ async fn sync_once_brings_a_stopped_client_up_to_date_and_back_to_rest() {
     assert_eq!(notes.get("a").unwrap().fields["content"], "1");
     assert_eq!(service.content("b").unwrap(), "2");
     assert!(report.changes_applied >= 2, "{report:?}");
-    until(&client, "at rest", |s| {
-        s.lifecycle == evenkeel::Lifecycle::Stopped
-    })
-    .await;
+    assert_eq!(client.status().lifecycle, evenkeel::Lifecycle::Stopped);
     let sent = service.requests();
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(service.requests(), sent);
@@ -229,10 +226,7 @@ async fn sync_once_resumes_a_suspended_client_and_suspends_it_again() {
     service.write("a", "1");
     client.sync_once(Duration::from_secs(10)).await.unwrap();
     assert_eq!(notes.len(), 1);
-    until(&client, "suspended", |s| {
-        s.lifecycle == evenkeel::Lifecycle::Suspended
-    })
-    .await;
+    assert_eq!(client.status().lifecycle, evenkeel::Lifecycle::Suspended);
     client.resume();
     synced(&client).await;
 }

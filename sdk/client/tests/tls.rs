@@ -8,35 +8,8 @@
 
 mod common;
 
-use std::sync::Arc;
-
-use common::{Service, builder, degraded, synced};
+use common::{Service, builder, degraded, identity, synced};
 use evenkeel::{Cause, ProxySetting, SyncClient, SyncClientBuilder};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
-struct Identity {
-    certificate: CertificateDer<'static>,
-    pem: String,
-    acceptor: tokio_rustls::TlsAcceptor,
-}
-
-fn identity(name: &str, alpn: &[u8]) -> Identity {
-    let made = rcgen::generate_simple_self_signed(vec![name.into()]).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    config.alpn_protocols = vec![alpn.to_vec()];
-    Identity {
-        certificate: made.cert.der().clone(),
-        pem: made.cert.pem(),
-        acceptor: Arc::new(config).into(),
-    }
-}
 
 fn built(builder: SyncClientBuilder) -> SyncClient {
     let client = builder.proxy(ProxySetting::None).build().unwrap();

@@ -27,6 +27,8 @@ impl Driver {
     pub(super) fn on_finished(&mut self, finished: Result<(tokio::task::Id, Finished), JoinError>) {
         let (id, answer) = match finished {
             Ok((_, Finished { id, answer })) => (id, answer),
+            // Its runtime is ending, and the client with it.
+            Err(error) if error.is_cancelled() => return,
             Err(error) => {
                 let task = error.id();
                 let flown = self.flights.iter().find(|(_, flight)| flight.task == task);
@@ -45,7 +47,7 @@ impl Driver {
             return;
         };
         if let Some(failure) = answer.failure() {
-            self.note_failure(id, &flight, failure);
+            self.note_failure(id, &flight, &failure);
         } else {
             self.note_success(id, &flight);
         }
@@ -77,7 +79,7 @@ impl Driver {
             // announced itself already, and must not be forgotten again.
             Answer::Pushed(result) => Input::Pushed {
                 id,
-                result: result.map(|()| self.shared.replica.backlog()),
+                result: result.map(|()| self.shared.backlog()),
             },
             Answer::Token(result) => Input::TokenRefreshed { id, result },
             Answer::StreamBroke(failure) => Input::Closed {

@@ -5,15 +5,15 @@ use tokio::task::JoinHandle;
 use super::Driver;
 use crate::clock;
 use crate::guard::locked;
-use crate::state::{Until, wall_ms};
+use crate::state::{Moment, Until};
 
 impl Driver {
     /// Remembers what the server asked for; on disk too, where there is one.
     pub(super) fn keep_floors(&mut self) {
-        let now_ms = wall_ms();
-        let until = Until::at(now_ms, &self.engine.floors(clock::now()));
+        let now = Moment::now();
+        let until = Until::at(now, &self.engine.floors(clock::now()));
         let mut known = locked(&self.shared.floors);
-        if until.agrees(&known) || (until.is_over(now_ms) && known.is_over(now_ms)) {
+        if until.agrees(&known) || (until.is_over(now) && known.is_over(now)) {
             return;
         }
         *known = until;

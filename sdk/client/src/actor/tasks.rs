@@ -3,6 +3,7 @@
 //! Giving up works while the answer is awaited. Once the replica applies it, that goes on to its end,
 //! one answer at a time: a snapshot that lands after the pages that follow it would undo them.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,15 +40,23 @@ pub(super) enum Answer {
 }
 
 impl Answer {
-    pub(super) fn failure(&self) -> Option<&Failure> {
+    pub(super) fn failure(&self) -> Option<Cow<'_, Failure>> {
         match self {
             Self::Ticket(Err(failure))
             | Self::Pulled(Err(failure))
             | Self::Snapshotted(Err(failure))
             | Self::Pushed(Err(failure))
-            | Self::StreamBroke(failure) => Some(failure),
+            | Self::StreamBroke(failure) => Some(Cow::Borrowed(failure)),
+            Self::Token(Err(error)) => Some(Cow::Owned(no_token(*error))),
             _ => None,
         }
+    }
+}
+
+fn no_token(error: TokenError) -> Failure {
+    match error {
+        TokenError::SignedOut => Failure::local(Cause::AuthRequired, "the user is signed out"),
+        _ => Failure::local(Cause::TokenUnavailable, "no token can be had at the moment"),
     }
 }
 
@@ -90,12 +99,12 @@ impl Requests {
             self.shared.transport.ticket(&token).await
         };
         let answer = unless_given_up(hold, asking).await;
-        self.finished(id, answer.map(Answer::Ticket))
+        finished(id, answer.map(Answer::Ticket))
     }
 
     pub(super) async fn token(self, id: RequestId, hold: Hold) -> Finished {
         let answer = unless_given_up(hold, self.shared.tokens.refresh()).await;
-        self.finished(id, answer.map(Answer::Token))
+        finished(id, answer.map(Answer::Token))
     }
 
     pub(super) async fn stream(
@@ -106,7 +115,7 @@ impl Requests {
     ) -> Finished {
         // Giving up drops the response, and with it the connection.
         unless_given_up(hold, self.run_stream(id, ticket)).await;
-        self.finished(id, None)
+        finished(id, None)
     }
 
     async fn run_stream(&self, id: RequestId, ticket: Option<Ticket>) {
@@ -120,7 +129,7 @@ impl Requests {
         let mut stream = match opened {
             Ok(stream) => stream,
             Err(failure) => {
-                let result = Err(self.shared.scrub(failure));
+                let result = Err(failure);
                 return self.tell(Input::Opened { id, result }).await;
             }
         };
@@ -142,7 +151,7 @@ impl Requests {
             self.shared.transport.pull(&token, from.0, &progress).await
         };
         let Some(page) = unless_given_up(hold, asking).await else {
-            return self.finished(id, None);
+            return finished(id, None);
         };
         let result = match page {
             Err(failure) => Err(failure),
@@ -152,11 +161,11 @@ impl Requests {
                     next: page.next_cursor,
                     reset_required: page.reset_required,
                 };
-                let applying = self.shared.replica.apply_page(from, page);
+                let applying = || self.shared.replica.apply_page(from, page);
                 self.apply(id, applying).await.map(|()| pulled)
             }
         };
-        self.finished(id, Some(Answer::Pulled(result)))
+        finished(id, Some(Answer::Pulled(result)))
     }
 
     pub(super) async fn snapshot(
@@ -171,17 +180,17 @@ impl Requests {
             self.shared.transport.snapshot(&token, &progress).await
         };
         let Some(snapshot) = unless_given_up(hold, asking).await else {
-            return self.finished(id, None);
+            return finished(id, None);
         };
         let result = match snapshot {
             Err(failure) => Err(failure),
             Ok(snapshot) => {
                 let cursor = resume.unwrap_or(snapshot.cursor);
-                let applying = self.shared.replica.replace(snapshot, resume);
+                let applying = || self.shared.replica.replace(snapshot, resume);
                 self.apply(id, applying).await.map(|()| cursor)
             }
         };
-        self.finished(id, Some(Answer::Snapshotted(result)))
+        finished(id, Some(Answer::Snapshotted(result)))
     }
 
     pub(super) async fn push(self, id: RequestId, ops_max: u32, hold: Hold) -> Finished {
@@ -189,67 +198,51 @@ impl Requests {
             ops_max: usize::try_from(ops_max).unwrap_or(usize::MAX),
             bytes_max: self.shared.limits.push_bytes_max,
         };
-        let batch = match self.replica(self.shared.replica.take_batch(limits)).await {
+        let batch = match replica(|| self.shared.replica.take_batch(limits)).await {
             Ok(Some(batch)) => batch,
-            Ok(None) => return self.finished(id, Some(Answer::Pushed(Ok(())))),
-            Err(failure) => return self.finished(id, Some(Answer::Pushed(Err(failure)))),
+            Ok(None) => return finished(id, Some(Answer::Pushed(Ok(())))),
+            Err(failure) => return finished(id, Some(Answer::Pushed(Err(failure)))),
         };
         let asking = async {
             let token = self.shared.tokens.current().await?;
             self.shared.transport.push(&token, &batch).await
         };
         let Some(answer) = unless_given_up(hold, asking).await else {
-            return self.finished(id, None);
+            return finished(id, None);
         };
         let result = match answer {
             Ok(answer) => {
-                let applying = self.shared.replica.apply_push(batch, answer);
+                let applying = || self.shared.replica.apply_push(batch, answer);
                 self.apply(id, applying).await
             }
             Err(failure) => self.push_failed(batch, failure).await,
         };
-        self.finished(id, Some(Answer::Pushed(result)))
+        finished(id, Some(Answer::Pushed(result)))
     }
 
     async fn push_failed(&self, batch: PushRequest, failure: Failure) -> Result<(), Failure> {
         if matches!(failure.cause, Cause::BadRequest | Cause::PayloadTooLarge) {
-            let failure = self.shared.scrub(failure.clone());
             let _turn = self.applying.lock().await;
-            self.replica(self.shared.replica.refuse_push(batch, failure))
-                .await?;
+            let refusing = || self.shared.replica.refuse_push(batch, failure.clone());
+            replica(refusing).await?;
         }
         Err(failure)
     }
 
-    /// Applies, and tells those who listen.
-    async fn apply(
+    /// Applies, and tells those who listen. The replica is not even called before its turn: it may do
+    /// its work in the call itself.
+    async fn apply<'r>(
         &self,
         id: RequestId,
-        applying: ReplicaFuture<'_, Vec<Change>>,
+        applying: impl FnOnce() -> ReplicaFuture<'r, Vec<Change>>,
     ) -> Result<(), Failure> {
         let _turn = self.applying.lock().await;
         // The answer is here; what comes now may take its time.
         self.tell(Input::Progress { id }).await;
-        let changes = self.replica(applying).await?;
+        let changes = replica(applying).await?;
         locked(&self.shared.journal).changes_applied += changes.len() as u64;
         self.shared.announce(changes);
         Ok(())
-    }
-
-    async fn replica<T>(&self, work: ReplicaFuture<'_, T>) -> Result<T, Failure> {
-        let done = caught(work).await;
-        let done = done.unwrap_or_else(|_| {
-            Err(ReplicaError::Failed {
-                message: "the store panicked".into(),
-            })
-        });
-        done.map_err(|error| {
-            let cause = match error {
-                ReplicaError::Full => Cause::StorageFull,
-                _ => Cause::StoreFailed,
-            };
-            Failure::local(cause, error.to_string())
-        })
     }
 
     fn progress(&self, id: RequestId) -> Progress {
@@ -263,18 +256,27 @@ impl Requests {
         // Without a receiver the client has ended, and this task with it.
         let _ = self.events.send(input).await;
     }
+}
 
-    fn finished(&self, id: RequestId, answer: Option<Answer>) -> Finished {
-        let scrub = |failure| self.shared.scrub(failure);
-        let answer = answer.map(|answer| match answer {
-            Answer::Ticket(result) => Answer::Ticket(result.map_err(scrub)),
-            Answer::Pulled(result) => Answer::Pulled(result.map_err(scrub)),
-            Answer::Snapshotted(result) => Answer::Snapshotted(result.map_err(scrub)),
-            Answer::Pushed(result) => Answer::Pushed(result.map_err(scrub)),
-            other => other,
-        });
-        Finished { id, answer }
-    }
+/// Asks the replica; its panic is a failure like any other.
+async fn replica<'r, T>(work: impl FnOnce() -> ReplicaFuture<'r, T>) -> Result<T, Failure> {
+    let done = caught(async { work().await }).await;
+    let done = done.unwrap_or_else(|_| {
+        Err(ReplicaError::Failed {
+            message: "the store panicked".into(),
+        })
+    });
+    done.map_err(|error| {
+        let cause = match error {
+            ReplicaError::Full => Cause::StorageFull,
+            _ => Cause::StoreFailed,
+        };
+        Failure::local(cause, error.to_string())
+    })
+}
+
+fn finished(id: RequestId, answer: Option<Answer>) -> Finished {
+    Finished { id, answer }
 }
 
 /// `None` as soon as the actor lets go.

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use evenkeel_proto::failure::Request;
+use evenkeel_proto::wire::Secret;
 use evenkeel_proto::{Cause, Failure};
 use http::HeaderMap;
 use serde::de::DeserializeOwned;
 
-use super::{Answer, classify};
+use super::{Answer, classify, scrub};
 
 /// Told now and then while a body comes.
 pub(crate) struct Progress(Box<dyn Fn() + Send + Sync>);
@@ -58,22 +59,28 @@ pub(super) async fn whole(
     })
 }
 
-/// What an answer means that is not what was asked for. Its body is read as far as it is readable:
-/// its status speaks for itself.
+/// What an answer means that is not what was asked for. Its body is read as far as it is readable
+/// and comes soon: its status speaks for itself, and a floor in its headers must not be lost to a
+/// body that never ends. The secret that was sent is taken out: a service may say it back.
 pub(super) async fn refusal(
     kind: Request,
+    sent: &Secret,
     mut response: reqwest::Response,
     bytes_max: usize,
 ) -> Failure {
     let mut body = BytesMut::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        let room = bytes_max - body.len();
-        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if body.len() == bytes_max {
-            break;
+    let reading = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            let room = bytes_max - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if body.len() == bytes_max {
+                break;
+            }
         }
-    }
+    };
+    let _read_in_time = tokio::time::timeout(REFUSAL_PATIENCE, reading).await;
     let status = response.status().as_u16();
+    let body = scrub::without(sent, &body);
     Failure::from_response(kind, status, response.headers(), &body)
 }
 
@@ -124,4 +131,6 @@ fn category(error: &serde_json::Error) -> &'static str {
 }
 
 const INLINE_BYTES_MAX: usize = 256 << 10;
+/// A refusal is short; what takes longer would only run into the engine's watchdogs.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);

@@ -16,12 +16,16 @@ pub(super) fn describe(error: &reqwest::Error) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = error.source();
     while let Some(link) = next {
+        next = link.source();
+        // One within another has a URL of its own to show.
+        if link.is::<reqwest::Error>() {
+            continue;
+        }
         let text = link.to_string();
         // Most links repeat the one below them.
         if texts.last().is_none_or(|last| !last.ends_with(&text)) {
             texts.push(text);
         }
-        next = link.source();
     }
     if texts.is_empty() {
         return cause(error).as_str().to_owned();

@@ -50,6 +50,30 @@ impl Endpoints {
         is_loopback(&self.base)
     }
 
+    /// The name to look up, where what it leads to must be this machine: without TLS there is no other
+    /// check of who answers.
+    pub(crate) fn loopback_name(&self) -> Option<&str> {
+        if self.base.scheme() != "http" {
+            return None;
+        }
+        self.base.domain()
+    }
+
+    /// Whether a URL of somebody else's, with or without a scheme, leads to this machine.
+    pub(crate) fn is_on_loopback(text: &str) -> bool {
+        let url = if text.contains("://") {
+            Url::parse(text)
+        } else {
+            Url::parse(&format!("http://{text}"))
+        };
+        url.is_ok_and(|url| is_loopback(&url))
+    }
+
+    /// Whether what is sent there can be read on the way.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.base.scheme() == "http"
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         self.base.as_str()
     }
@@ -80,6 +104,10 @@ mod tests {
             "http://[::1]:1",
             "http://localhost:80",
             "http://edge.localhost",
+            "http://localhost.",
+            "HTTP://LOCALHOST",
+            "http://[::ffff:127.0.0.1]",
+            "https://b\u{fc}cher.example",
         ] {
             assert!(Endpoints::parse(fine).is_ok(), "{fine}");
         }
@@ -94,6 +122,13 @@ mod tests {
             "https://me:pw@example.com",
             "https://example.com?x=1",
             "https://example.com#x",
+            "https://example.com?",
+            "https://example.com#",
+            "http://localhost@example.com",
+            "http://127.0.0.1@10.0.0.1",
+            "http://notlocalhost",
+            "http://[::2]",
+            "https://",
             "example.com",
             "",
         ] {

@@ -15,27 +15,42 @@ pub type ResolverFuture<'a> =
     Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, Box<dyn Error + Send + Sync>>> + Send + 'a>>;
 
 /// Finds the addresses of a host, in the order in which they are to be tried. Without one, the
-/// system's is used.
+/// system's is used. For a service on loopback without TLS only addresses of loopback are taken.
 pub trait Resolver: Send + Sync + 'static {
     /// The addresses of `host`. An error, a panic or an empty list counts as `dns_failed`.
     fn resolve<'a>(&'a self, host: &'a str) -> ResolverFuture<'a>;
 }
 
 #[derive(Clone)]
-pub(crate) struct Adapter(Arc<dyn Resolver>);
+pub(crate) struct Adapter {
+    resolver: Arc<dyn Resolver>,
+    /// What is not this machine is no answer.
+    loopback_only: bool,
+}
 
 impl Adapter {
     pub(crate) fn new(resolver: Arc<dyn Resolver>) -> Self {
-        Self(resolver)
+        Self {
+            resolver,
+            loopback_only: false,
+        }
+    }
+
+    pub(super) fn loopback_only(self) -> Self {
+        Self {
+            loopback_only: true,
+            ..self
+        }
     }
 }
 
 impl reqwest::dns::Resolve for Adapter {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let resolver = Arc::clone(&self.0);
+        let (resolver, loopback_only) = (Arc::clone(&self.resolver), self.loopback_only);
         Box::pin(async move {
             let asked = caught(async { resolver.resolve(name.as_str()).await }).await;
-            let addresses = asked.unwrap_or_else(|_| Err("the resolver panicked".into()))?;
+            let mut addresses = asked.unwrap_or_else(|_| Err("the resolver panicked".into()))?;
+            addresses.retain(|ip| !loopback_only || ip.to_canonical().is_loopback());
             if addresses.is_empty() {
                 let none = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
                 return Err(none.into());

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use evenkeel_proto::engine::StreamEvent;
 use evenkeel_proto::failure::Request;
 use evenkeel_proto::sse::{self, DecodeError, Decoder, Item};
-use evenkeel_proto::wire::StreamMessage;
+use evenkeel_proto::wire::{Secret, StreamMessage};
 use evenkeel_proto::{Cause, Failure};
 use http::header::CONTENT_TYPE;
 
@@ -31,6 +31,7 @@ pub(crate) enum StreamItem {
 /// Takes the answer for a stream if it is one.
 pub(super) async fn accept(
     response: reqwest::Response,
+    ticket: &Secret,
     limits: &Limits,
 ) -> Result<OpenStream, Failure> {
     let typed = response.headers().get(CONTENT_TYPE);
@@ -40,7 +41,7 @@ pub(super) async fn accept(
         .is_some_and(|value| value.eq_ignore_ascii_case("text/event-stream"));
     if response.status().as_u16() != 200 || !is_stream {
         let bytes_max = limits.small_bytes_max;
-        return Err(body::refusal(Request::Events, response, bytes_max).await);
+        return Err(body::refusal(Request::Events, ticket, response, bytes_max).await);
     }
     let decoder = Decoder::new(sse::Limits {
         line_bytes_max: limits.event_bytes_max,

@@ -27,6 +27,10 @@ enum Carrier {
 }
 
 impl Ticket {
+    pub(super) fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
     /// The stream's URL, and the cookie to send there.
     pub(super) fn attach(self, mut url: Url) -> Result<(Url, Option<HeaderValue>), Failure> {
         match self.carrier {

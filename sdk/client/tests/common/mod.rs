@@ -21,6 +21,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -303,6 +304,31 @@ async fn handle(
         Reply::Healthy => Ok(state.healthy(&seen)),
         Reply::Full(response) => Ok(response),
         Reply::Hang => std::future::pending().await,
+    }
+}
+
+/// Who a server of ours is, over this version of HTTP.
+pub(crate) struct Identity {
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) pem: String,
+    pub(crate) acceptor: tokio_rustls::TlsAcceptor,
+}
+
+pub(crate) fn identity(name: &str, alpn: &[u8]) -> Identity {
+    let made = rcgen::generate_simple_self_signed(vec![name.into()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    Identity {
+        certificate: made.cert.der().clone(),
+        pem: made.cert.pem(),
+        acceptor: Arc::new(config).into(),
     }
 }
 
