@@ -1,8 +1,11 @@
 //! A client of the service that the command line names.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use evenkeel::{Secret, SyncClient, TokenError, TokenReason};
+use evenkeel::{BuildError, Secret, SyncClient, TokenError, TokenReason};
 
 use crate::cli::Service;
 use crate::exit::Failed;
@@ -14,12 +17,16 @@ pub(crate) fn connect(service: &Service) -> Result<SyncClient, Failed> {
             "which service? Give --edge URL or set EVENKEEL_EDGE; `recovery-check demo` needs none",
         ));
     };
-    let source = TokenSource::of(service)?;
+    let source = Arc::new(TokenSource::of(service)?);
     let mut builder = SyncClient::builder(edge)
         .user_agent(concat!("recovery-check/", env!("CARGO_PKG_VERSION")))
         .token_provider(move |reason| {
-            let token = source.read(reason);
-            async move { token }
+            let source = Arc::clone(&source);
+            async move {
+                // A file can be on a network drive, or be a pipe that nobody writes to.
+                let reading = tokio::task::spawn_blocking(move || source.read(reason));
+                reading.await.unwrap_or(Err(TokenError::Unavailable))
+            }
         });
     if let Some(id) = &service.device_id {
         builder = builder.device_id(id);
@@ -27,35 +34,57 @@ pub(crate) fn connect(service: &Service) -> Result<SyncClient, Failed> {
     if let Some(dir) = &service.state_dir {
         builder = builder.state_dir(dir);
     }
-    builder
-        .build()
-        .map_err(|e| Failed::configuration(chain(&e)))
+    builder.build().map_err(unusable)
+}
+
+/// What is wrong, where it was said, and what to do about it.
+fn unusable(error: BuildError) -> Failed {
+    let why = chain(&error);
+    Failed::configuration(match error {
+        BuildError::Url { .. } => {
+            format!("--edge (or EVENKEEL_EDGE): {why}; for example https://sync.example.com")
+        }
+        BuildError::DeviceId => {
+            format!("--device-id: {why}; without it the one of --state-dir is taken, or a new one")
+        }
+        BuildError::StateCorrupt { .. } => {
+            format!("--state-dir: {why}; look at it, and delete it if it can go")
+        }
+        BuildError::StateUnusable { .. } => {
+            format!("--state-dir: {why}; make room or rights, or give another directory")
+        }
+        _ => why,
+    })
 }
 
 enum TokenSource {
     Environment(Secret),
-    File(PathBuf),
+    /// With the token that was read first: a pipe can be read only once.
+    File(PathBuf, Mutex<Option<Secret>>),
 }
 
 impl TokenSource {
     fn of(service: &Service) -> Result<Self, Failed> {
         if let Some(path) = &service.token_file {
-            let source = Self::File(path.clone());
-            return match source.read(TokenReason::Needed) {
-                Ok(_) => Ok(source),
-                Err(_) => Err(Failed::configuration(format!(
-                    "cannot read a token from {}: it must hold the token and nothing else",
+            return match token_in(path) {
+                Ok(token) => Ok(Self::File(path.clone(), Mutex::new(Some(token)))),
+                Err(why) => Err(Failed::configuration(format!(
+                    "cannot read a token from {}: {why}; it must hold the token and nothing else",
                     path.display()
                 ))),
             };
         }
-        match std::env::var("EVENKEEL_TOKEN") {
-            Ok(token) if !token.trim().is_empty() => {
-                Ok(Self::Environment(Secret::new(token.trim())))
-            }
-            _ => Err(Failed::configuration(
+        let given = std::env::var_os("EVENKEEL_TOKEN").unwrap_or_default();
+        if given.is_empty() {
+            return Err(Failed::configuration(
                 "as whom? Set EVENKEEL_TOKEN or give --token-file FILE",
-            )),
+            ));
+        }
+        match given.to_str().ok_or("it is not text").and_then(token) {
+            Ok(token) => Ok(Self::Environment(token)),
+            Err(why) => Err(Failed::configuration(format!(
+                "EVENKEEL_TOKEN holds no token: {why}"
+            ))),
         }
     }
 
@@ -64,14 +93,42 @@ impl TokenSource {
         match self {
             Self::Environment(token) if reason == TokenReason::Needed => Ok(token.clone()),
             Self::Environment(_) => Err(TokenError::SignedOut),
-            Self::File(path) => {
-                let text = std::fs::read_to_string(path).map_err(|_| TokenError::Unavailable)?;
-                let token = text.trim();
-                if token.is_empty() || token.contains(char::is_whitespace) {
-                    return Err(TokenError::Unavailable);
+            Self::File(path, first) => {
+                let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+                match first {
+                    Some(token) if reason == TokenReason::Needed => Ok(token),
+                    _ => token_in(path).map_err(|why| {
+                        tracing::warn!(why, "the token file cannot be read");
+                        TokenError::Unavailable
+                    }),
                 }
-                Ok(Secret::new(token))
             }
         }
     }
 }
+
+fn token_in(path: &Path) -> Result<Secret, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(TOKEN_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|e| e.to_string())?;
+    if bytes.len() as u64 > TOKEN_BYTES_MAX {
+        return Err("it is too large".to_owned());
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| "it is not text in UTF-8")?;
+    // Some editors begin every text with a mark.
+    Ok(token(text.trim_start_matches('\u{feff}'))?)
+}
+
+fn token(text: &str) -> Result<Secret, &'static str> {
+    let token = text.trim();
+    if token.is_empty() {
+        Err("it is empty")
+    } else if token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(Secret::new(token))
+    } else {
+        Err("there is more in it than one word of ASCII")
+    }
+}
+
+const TOKEN_BYTES_MAX: u64 = 64 << 10;

@@ -1,5 +1,6 @@
 //! How a run ends: the exit codes that scripts rely on.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 /// A run that did what it was asked to do.
@@ -45,15 +46,18 @@ impl Failed {
     }
 
     pub(crate) fn report(self) -> ExitCode {
-        eprintln!("recovery-check: {}", self.message);
+        if self.code != 0 {
+            // Nobody may be listening there either.
+            let _ = writeln!(io::stderr(), "recovery-check: {}", self.message);
+        }
         ExitCode::from(self.code)
     }
 }
 
 /// A reader that went away (a closed pipe) has seen enough; anything else is worth telling.
-impl From<std::io::Error> for Failed {
-    fn from(error: std::io::Error) -> Self {
-        if error.kind() == std::io::ErrorKind::BrokenPipe {
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
             return Self {
                 code: 0,
                 message: "the reader of the output went away".to_owned(),

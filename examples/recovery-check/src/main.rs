@@ -22,7 +22,9 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_ansi(output::is_capable(&std::io::stderr()) && output::colours_wanted())
+        // With nobody at the other end of standard error there is nothing to be done about it.
+        .log_internal_errors(false)
         .init();
     // The checks' own HTTP client; the SDK brings its own and does not look at this one.
     let _installed_before = rustls::crypto::ring::default_provider().install_default();

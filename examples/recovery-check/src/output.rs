@@ -7,14 +7,17 @@ use serde::Serialize;
 /// Standard output, line by line.
 #[derive(Debug)]
 pub(crate) struct Output {
+    /// It understands what moves the cursor.
     pub(crate) terminal: bool,
+    colours: bool,
 }
 
 impl Output {
     pub(crate) fn new() -> Self {
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        let terminal = is_capable(&io::stdout());
         Self {
-            terminal: io::stdout().is_terminal() && !plain,
+            terminal,
+            colours: terminal && colours_wanted(),
         }
     }
 
@@ -60,12 +63,22 @@ impl Output {
     }
 
     pub(crate) fn paint(&self, colour: Colour, text: &str) -> String {
-        if self.terminal {
+        if self.colours {
             format!("\x1b[{}m{text}\x1b[0m", colour as u8)
         } else {
             text.to_owned()
         }
     }
+}
+
+/// Whether somebody looks at it with something that understands escape sequences.
+pub(crate) fn is_capable(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// See no-color.org.
+pub(crate) fn colours_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// What means what.

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::pin;
 use std::time::Instant;
 
-use evenkeel::{Lifecycle, Status, SyncClient, SyncState};
+use evenkeel::{Lifecycle, Status, StatusChanges, SyncClient, SyncState};
 use tokio::time::sleep;
 
 use crate::cli::{self, LineFormat, OneFormat};
@@ -25,64 +25,85 @@ pub(crate) async fn watch(service: &cli::Service, args: cli::Watch) -> Result<Ou
         }
     });
     let mut statuses = client.status_changes();
-    client
-        .start()
-        .map_err(|e| Failed::configuration(e.to_string()))?;
-    loop {
-        tokio::select! {
-            biased;
-            () = &mut interrupted => break,
-            () = &mut over => break,
-            status = statuses.next() => match status {
-                // What it was before the start is nobody's news.
-                Some(status) if status.lifecycle == Lifecycle::Stopped => {}
-                Some(status) => printer.print(&status)?,
-                None => break,
-            },
+    start(&client)?;
+    let told: io::Result<()> = async {
+        // The status at the start comes first, however short the time to watch is.
+        if let Some(status) = begun(&mut statuses).await {
+            printer.print(&status)?;
         }
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut interrupted => break,
+                () = &mut over => break,
+                status = statuses.next() => match status {
+                    Some(status) => printer.print(&status)?,
+                    None => break,
+                },
+            }
+        }
+        printer.print(&client.status())
     }
-    printer.print(&client.status())?;
+    .await;
     client.stop().await;
+    told?;
     Ok(Outcome::AsAsked)
 }
 
 pub(crate) async fn status(service: &cli::Service, args: cli::Status) -> Result<Outcome, Failed> {
     let client = connect(service)?;
-    let begun = Instant::now();
-    client
-        .start()
-        .map_err(|e| Failed::configuration(e.to_string()))?;
+    let since = Instant::now();
     let interrupted = shutdown_signal()?;
+    let mut statuses = client.status_changes();
+    start(&client)?;
     let there = |status: &Status| match args.until {
         Some(wanted) => status.state == wanted,
         None => status.state != SyncState::Syncing,
     };
-    let reached = tokio::select! {
-        reached = reaches(&client, there) => reached,
-        () = sleep(args.timeout) => false,
-        () = interrupted => false,
+    let mut next = begun(&mut statuses).await;
+    let reaches = async {
+        while let Some(status) = next {
+            if there(&status) {
+                return Some(status);
+            }
+            next = statuses.next().await;
+        }
+        None
     };
-    let last = client.status();
+    // What was reached is what is told, whatever came right after it.
+    let reached = tokio::select! {
+        biased;
+        reached = reaches => reached,
+        () = sleep(args.timeout) => None,
+        () = interrupted => None,
+    };
+    let in_time = reached.is_some();
+    let last = reached.unwrap_or_else(|| client.status());
     let output = Output::new();
     match args.format {
         OneFormat::Text => output.line(&words(&last, &output))?,
-        OneFormat::Json => output.json(&StatusLine::new(&last, begun))?,
+        OneFormat::Json => output.json(&StatusLine::new(&last, since))?,
     }
     client.stop().await;
-    if args.until.is_some() && !reached {
+    if args.until.is_some() && !in_time {
         return Ok(Outcome::NotReached);
     }
     Ok(Outcome::AsAsked)
 }
 
-async fn reaches(client: &SyncClient, there: impl Fn(&Status) -> bool) -> bool {
-    let mut statuses = client.status_changes();
-    while let Some(status) = statuses.next().await {
-        if there(&status) {
-            return true;
+fn start(client: &SyncClient) -> Result<(), Failed> {
+    let started = client.start();
+    started.map_err(|e| Failed::configuration(e.to_string()))
+}
+
+/// The first status of a client that runs: what it was before the start is nobody's news.
+async fn begun(statuses: &mut StatusChanges) -> Option<Status> {
+    loop {
+        let status = statuses.next().await?;
+        if status.lifecycle != Lifecycle::Stopped {
+            return Some(status);
         }
     }
-    false
 }
 
 struct Printer {

@@ -373,6 +373,212 @@ fn a_demo_without_enough_time_has_not_recovered() {
     assert_eq!(lines(&output).last().unwrap()["verdict"], "not_recovered");
 }
 
+/// `watch` or `status` as a client of this stack.
+fn client_of(urls: &[(String, String)], args: &[&str]) -> Command {
+    let mut command = command(args);
+    command
+        .args(["--edge", url(urls, "edge")])
+        .env("EVENKEEL_TOKEN", "demo-token");
+    command
+}
+
+#[test]
+fn a_watch_of_no_time_at_all_tells_the_start_and_the_end() {
+    let (_stack, urls) = stack(&[]);
+    for span in ["0s", "1ms"] {
+        let output = client_of(&urls, &["watch", "--for", span, "--format", "jsonl"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let lines = lines(&output);
+        assert!(lines.len() >= 2, "{lines:?}");
+        assert_eq!(lines[0]["state"], "syncing");
+        assert!(lines.iter().all(|line| line["lifecycle"] == "running"));
+    }
+}
+
+#[test]
+fn a_status_without_time_to_wait_is_the_one_at_the_start() {
+    let (_stack, urls) = stack(&[]);
+    for (until, code) in [
+        (&[][..], 0),
+        (&["--until", "syncing"], 0),
+        (&["--until", "synced"], 1),
+    ] {
+        let args = ["status", "--timeout", "0s", "--format", "json"];
+        let output = client_of(&urls, &[&args[..], until].concat())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(code), "{until:?}");
+        let lines = lines(&output);
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0]["state"], "syncing");
+        assert_eq!(lines[0]["lifecycle"], "running");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_run_quietly() {
+    let (_stack, urls) = stack(&[]);
+    let commands = [
+        client_of(&urls, &["watch", "--for", "2s", "--format", "jsonl"]),
+        client_of(&urls, &["watch", "--for", "2s"]),
+        command(&["demo"]),
+    ];
+    for mut command in commands {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut first)
+            .unwrap();
+        assert!(first.ends_with('\n'));
+        let ended = wait(&mut child, Duration::from_secs(20));
+        let mut said = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
+        assert_eq!((ended, said.as_str()), (Some(0), ""), "{command:?}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_signal_ends_each_command_with_its_last_word() {
+    let (_stack, urls) = stack(&[]);
+    let watch = ["watch", "--format", "jsonl"];
+    let status = ["status", "--format", "json", "--until", "degraded"];
+    for (signal, mut command, code, last) in [
+        ("INT", client_of(&urls, &watch), 0, ("state", "synced")),
+        ("TERM", client_of(&urls, &watch), 0, ("state", "synced")),
+        ("TERM", client_of(&urls, &status), 1, ("state", "synced")),
+        (
+            "INT",
+            self::command(&["demo", "--format", "jsonl"]),
+            1,
+            ("verdict", "not_recovered"),
+        ),
+    ] {
+        let child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut running = Running(child);
+        // Long enough to be synced; `status` says nothing before its end.
+        std::thread::sleep(Duration::from_millis(1500));
+        let pid = running.0.id().to_string();
+        let flag = format!("-{signal}");
+        assert!(
+            Command::new("kill")
+                .args([&flag, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let mut text = String::new();
+        let mut stdout = running.0.stdout.take().unwrap();
+        stdout.read_to_string(&mut text).unwrap();
+        assert_eq!(
+            wait(&mut running.0, Duration::from_secs(5)),
+            Some(code),
+            "{command:?}"
+        );
+        let line: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(line[last.0], last.1, "{text}");
+    }
+}
+
+#[test]
+fn a_token_file_is_read_as_people_write_them_and_refused_with_a_reason() {
+    let (_stack, urls) = stack(&[]);
+    let dir = Scratch::new("tokens");
+    let file = dir.0.join("token");
+    let path = file.to_str().unwrap();
+    let edge = url(&urls, "edge");
+    let status = [
+        "status",
+        "--until",
+        "synced",
+        "--edge",
+        edge,
+        "--token-file",
+        path,
+    ];
+    for text in ["demo-token", "\u{feff}demo-token\r\n", "\n demo-token \n\n"] {
+        std::fs::write(&file, text).unwrap();
+        let output = run(&status);
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{text:?}: {}",
+            stderr(&output)
+        );
+    }
+    let long = "x".repeat(100_000);
+    for (bytes, why) in [
+        (&b"\xff\xfed\0e\0m\0o\0"[..], "UTF-8"),
+        (b"", "empty"),
+        (b"two words", "one word"),
+        (b"a\x01b", "one word"),
+        (long.as_bytes(), "too large"),
+    ] {
+        std::fs::write(&file, bytes).unwrap();
+        let output = run(&status);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(stderr(&output).contains(why), "{}", stderr(&output));
+        assert!(stderr(&output).contains(path), "{}", stderr(&output));
+        assert!(
+            !stderr(&output).contains("words"),
+            "the content is not told"
+        );
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_token_may_come_through_a_pipe_that_is_read_once() {
+    let (_stack, urls) = stack(&[]);
+    let edge = url(&urls, "edge");
+    let args = ["status", "--until", "synced", "--edge", edge];
+    let mut child = command(&[&args[..], &["--token-file", "/dev/stdin"]].concat())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"demo-token\n").unwrap();
+    assert_eq!(wait(&mut child, Duration::from_secs(20)), Some(0));
+}
+
+#[test]
+fn a_setting_that_cannot_be_used_is_named_with_what_to_do() {
+    let dir = Scratch::new("settings");
+    let (file, corrupt) = (dir.0.join("file"), dir.0.join("corrupt"));
+    std::fs::write(&file, "").unwrap();
+    std::fs::create_dir_all(&corrupt).unwrap();
+    std::fs::write(corrupt.join("device-id"), "nonsense").unwrap();
+    let (file, corrupt) = (file.to_str().unwrap(), corrupt.to_str().unwrap());
+    for (args, words) in [
+        (["--edge", "http://example.com"], ["--edge", "https"]),
+        (["--device-id", "me"], ["--device-id", "UUID"]),
+        (["--state-dir", file], ["--state-dir", "another directory"]),
+        (["--state-dir", corrupt], ["--state-dir", "delete it"]),
+    ] {
+        let output = command(&["status"])
+            .args(args)
+            .env("EVENKEEL_TOKEN", "t")
+            .envs((args[0] != "--edge").then_some(("EVENKEEL_EDGE", "http://127.0.0.1:1")))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        for word in words {
+            assert!(stderr(&output).contains(word), "{}", stderr(&output));
+        }
+    }
+}
+
 fn wait(child: &mut Child, bound: Duration) -> Option<i32> {
     let end = Instant::now() + bound;
     while Instant::now() < end {

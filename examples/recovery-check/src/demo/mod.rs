@@ -30,12 +30,16 @@ pub(crate) async fn run(args: cli::Demo) -> Result<Outcome, Failed> {
             }
         }
     };
-    let recovered = tokio::select! {
-        recovered = story => recovered?,
-        () = interrupted => false,
+    let told = tokio::select! {
+        recovered = story => recovered,
+        () = interrupted => Ok(false),
     };
-    demo.timeline.verdict(recovered)?;
+    let told = told.and_then(|recovered| {
+        demo.timeline.verdict(recovered)?;
+        Ok(recovered)
+    });
     demo.end().await;
+    let recovered = told?;
     Ok(if recovered {
         Outcome::AsAsked
     } else {
