@@ -73,36 +73,41 @@ impl Session<'_> {
 
 /// How an order reads in SQL.
 struct Shape {
-    column: &'static str,
+    /// The time to order by; without one it is the id alone.
+    column: Option<&'static str>,
     descending: bool,
 }
 
 impl Shape {
     const fn of(order: Order) -> Self {
         let (column, descending) = match order {
-            Order::NewestUpdate => ("updated_at", true),
-            Order::OldestUpdate => ("updated_at", false),
-            Order::NewestCreation => ("created_at", true),
-            Order::OldestCreation => ("created_at", false),
-            Order::Id => ("0", false),
+            Order::NewestUpdate => (Some("updated_at"), true),
+            Order::OldestUpdate => (Some("updated_at"), false),
+            Order::NewestCreation => (Some("created_at"), true),
+            Order::OldestCreation => (Some("created_at"), false),
+            Order::Id => (None, false),
         };
         Self { column, descending }
     }
 
     /// Each half is cut off by itself, so that an index can serve the server's copies.
     fn sql(&self, after: bool) -> String {
-        let column = self.column;
         let (direction, beyond) = if self.descending {
             ("DESC", "<")
         } else {
             ("ASC", ">")
         };
-        let place = if after {
-            format!("AND ({column}, id) {beyond} (?2, ?3)")
-        } else {
-            String::new()
+        let (place, order) = match self.column {
+            Some(column) => (
+                format!("AND ({column}, id) {beyond} (?2, ?3)"),
+                format!("ORDER BY {column} {direction}, id {direction} LIMIT ?1"),
+            ),
+            None => (
+                format!("AND id {beyond} ?3"),
+                format!("ORDER BY id {direction} LIMIT ?1"),
+            ),
         };
-        let order = format!("ORDER BY {column} {direction}, id {direction} LIMIT ?1");
+        let place = if after { place } else { String::new() };
         format!(
             "SELECT id, version, created_at, updated_at, fields FROM (
                 SELECT * FROM (

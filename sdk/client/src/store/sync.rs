@@ -311,7 +311,7 @@ impl Session<'_> {
         } else if failure.cause == Cause::PayloadTooLarge {
             let sizes = batch.operations.iter().map(serde_json::to_vec);
             let bytes: usize = sizes.flatten().map(|body| body.len() + 1).sum();
-            pace.bytes_max = ((ENVELOPE_BYTES + bytes) / 2).max(1);
+            pace.bytes_max = ENVELOPE_BYTES + bytes / 2;
         } else {
             pace.ops_max = (batch.operations.len() / 2).max(1);
         }

@@ -7,5 +7,11 @@
 )]
 
 mod bench;
+mod conflicts;
 mod conformance;
+mod crash;
 mod files;
+mod old;
+mod outbox;
+mod room;
+mod views;

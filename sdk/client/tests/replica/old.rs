@@ -1,0 +1,114 @@
+//! Operations older than the service's memory for request ids (hazard 5 of the contract): never
+//! replayed blindly, but compared with what was pulled since.
+
+use evenkeel::store::{SqliteStore, StoreOptions, Verdict};
+use evenkeel::wire::Version;
+use evenkeel::{Record, Replica};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+use crate::bench::{ALL, Bench, Place, fast, fields, record_of};
+
+/// Everything that was sent is old at once.
+fn forgetful() -> StoreOptions {
+    let mut options = fast();
+    options.idempotency_window = Duration::ZERO;
+    options
+}
+
+async fn sent(place: &Place) -> (SqliteStore, String) {
+    let store = place.open_with(forgetful()).await;
+    store.pull(0, &[(1, base(1))], 1).await;
+    store.patch("a", fields(json!({"x": 2}))).await.unwrap();
+    let request_id = store.operation().await.request_id;
+    // The answer is lost, and so is everything that is not in the file.
+    store.close().await.unwrap();
+    (place.open_with(forgetful()).await, request_id)
+}
+
+fn base(version: u64) -> Record {
+    record_of("a", version, json!({"x": 1, "y": 1}))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_operation_is_held_back_until_a_pull_has_ended() {
+    let place = Place::new();
+    let (store, request_id) = sent(&place).await;
+    assert_eq!(store.take_batch(ALL).await.unwrap(), None);
+    // A page with something in it is not the end.
+    store.pull(1, &[(2, record_of("b", 1, json!({})))], 2).await;
+    assert_eq!(store.take_batch(ALL).await.unwrap(), None);
+    assert_eq!(store.backlog().waiting, 1);
+    store.pull(2, &[], 2).await;
+    let again = store.operation().await;
+    assert_ne!(again.request_id, request_id);
+    assert_eq!(again.base_version, Version(1));
+    assert_eq!(again.auto_merge_attempted, None);
+}
+
+#[tokio::test]
+async fn a_batch_that_waits_for_a_pull_comes_as_soon_as_it_has_ended() {
+    let place = Place::new();
+    let (store, _) = sent(&place).await;
+    let (batch, ()) = tokio::join!(store.take_batch(ALL), store.pull(1, &[], 1));
+    assert_eq!(batch.unwrap().unwrap().operations.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn others_do_not_wait_for_an_old_operation() {
+    let place = Place::new();
+    let (store, _) = sent(&place).await;
+    assert!(Bench::put(&store, "b", "fresh").await);
+    assert_eq!(store.operation().await.note_id, "b");
+}
+
+#[tokio::test]
+async fn an_old_operation_that_the_server_has_is_an_acknowledgement() {
+    let place = Place::new();
+    let (store, _) = sent(&place).await;
+    let handle = store.patch("a", fields(json!({"y": 5}))).await.unwrap();
+    let theirs = json!({"x": 2, "y": 1});
+    store.pull(1, &[(2, record_of("a", 2, theirs))], 2).await;
+    store.pull(2, &[], 2).await;
+    // What is left is the later edit, on top of it.
+    let later = store.operation().await;
+    assert_eq!(later.base_version, Version(2));
+    assert_eq!(later.client_changed_fields.unwrap(), ["y"]);
+    drop(handle);
+}
+
+#[tokio::test]
+async fn an_old_operation_is_put_on_what_others_wrote_meanwhile() {
+    let place = Place::new();
+    let (store, _) = sent(&place).await;
+    let theirs = json!({"x": 1, "y": 7});
+    store.pull(1, &[(2, record_of("a", 2, theirs))], 2).await;
+    store.pull(2, &[], 2).await;
+    let again = store.operation().await;
+    assert_eq!(again.base_version, Version(2));
+    let note = again.note.unwrap().fields;
+    assert_eq!(Value::Object(note), json!({"x": 2, "y": 7}));
+}
+
+#[tokio::test]
+async fn an_old_operation_that_clashes_by_now_is_a_conflict() {
+    let place = Place::new();
+    let (store, _) = sent(&place).await;
+    let handle = store.patch("a", fields(json!({"x": 3}))).await.unwrap();
+    let theirs = json!({"x": 9, "y": 1});
+    store.pull(1, &[(2, record_of("a", 2, theirs))], 2).await;
+    store.pull(2, &[], 2).await;
+    assert_eq!(store.take_batch(ALL).await.unwrap(), None);
+    assert_eq!(store.conflicting().await, ["a"]);
+    assert_eq!(handle.await, Ok(Verdict::Conflicted));
+}
+
+#[tokio::test]
+async fn an_operation_within_the_window_is_sent_again_as_it_was() {
+    let place = Place::new();
+    let store = place.open().await;
+    assert!(Bench::put(&store, "a", "x").await);
+    let first = store.batch().await;
+    store.close().await.unwrap();
+    assert_eq!(place.open().await.batch().await, first);
+}
