@@ -1,7 +1,8 @@
 use evenkeel_proto::Cause;
-use evenkeel_proto::wire::{Applied, Conflict};
+use evenkeel_proto::wire::{Applied, Conflict, Operation, Version};
 use serde_json::json;
 
+use super::state::WRITES_KEPT_MAX;
 use super::*;
 
 fn fields(text: &str) -> Map<String, Value> {
