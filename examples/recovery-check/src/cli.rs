@@ -29,10 +29,22 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Service")]
 pub(crate) struct Service {
     /// The edge, where clients go: https, or http on loopback.
-    #[arg(long, global = true, value_name = "URL", env = "EVENKEEL_EDGE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "EVENKEEL_EDGE",
+        hide_env_values = true
+    )]
     pub(crate) edge: Option<String>,
     /// The origin, where /ready is; never asked through the edge.
-    #[arg(long, global = true, value_name = "URL", env = "EVENKEEL_ORIGIN")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "EVENKEEL_ORIGIN",
+        hide_env_values = true
+    )]
     pub(crate) origin: Option<String>,
     /// A file with the bearer token; read again when the service refuses it. Without this the token
     /// is taken from EVENKEEL_TOKEN.
@@ -59,6 +71,10 @@ pub(crate) enum Command {
 }
 
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 when all three criteria held, 1 when not.
+
+Example:  recovery-check demo --format jsonl | grep criterion")]
 pub(crate) struct Demo {
     /// The longest it may take, at least 20; what has not recovered by then counts as not recovered.
     #[arg(long, value_name = "N", default_value_t = 58, value_parser = clap::value_parser!(u64).range(20..=3600))]
@@ -69,11 +85,19 @@ pub(crate) struct Demo {
 }
 
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+States: synced (proven: a live stream, nothing missing, nothing waiting), syncing (on the way there),
+degraded (something fails: the cause says what, the layer whose fault it is).
+
+Exit codes: 0 as asked, 1 when --until did not come, 2 usage or configuration.
+
+Example:  recovery-check status --edge https://sync.example.com --until synced --timeout 2m")]
 pub(crate) struct Status {
-    /// Wait for this state, and exit with 1 when it does not come in time.
+    /// Wait for this state (synced, syncing or degraded), and exit with 1 when it does not come in
+    /// time.
     #[arg(long, value_name = "STATE", value_parser = state)]
     pub(crate) until: Option<SyncState>,
-    /// How long to wait; without --until, for a state other than syncing.
+    /// How long to wait, such as 30s or 5m; without --until, for a state other than syncing.
     #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,
     /// How to write the status.
@@ -82,8 +106,13 @@ pub(crate) struct Status {
 }
 
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+The first line is the status at the start, the last one the status at the end; SIGINT or SIGTERM ends
+it in the same way.
+
+Example:  recovery-check watch --edge https://sync.example.com --for 10m --format jsonl")]
 pub(crate) struct Watch {
-    /// How long to watch; without this, until interrupted.
+    /// How long to watch, such as 30s or 5m; without this, until interrupted.
     #[arg(long = "for", value_name = "SPAN", value_parser = humantime::parse_duration)]
     pub(crate) span: Option<Duration>,
     /// How to write the lines. A line of `jsonl` has: event, at_ms, elapsed_ms, state, link, cause,

@@ -88,6 +88,21 @@ fn help_teaches_and_needs_no_service() {
     ] {
         assert!(text.contains(word), "{word} is missing in:\n{text}");
     }
+    for (command, words) in [
+        ("watch", &["Example", "first line", "SIGTERM"][..]),
+        ("status", &["Example", "synced", "degraded", "Exit codes"]),
+        ("demo", &["Example", "criteria"]),
+    ] {
+        let output = self::command(&[command, "--help"])
+            .env("EVENKEEL_EDGE", "https://me:pw@example.com")
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        for word in words {
+            assert!(text.contains(word), "{word} is missing in:\n{text}");
+        }
+        assert!(!text.contains("pw@"), "the environment is not told");
+    }
     let output = run(&["stack", "--help"]);
     let text = String::from_utf8(output.stdout).unwrap();
     for word in ["circuit_open_ms", "origin_refuses", "PUT /faults"] {
