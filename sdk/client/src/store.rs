@@ -84,7 +84,8 @@ impl SqliteStore {
         Ok(Self { jobs, common })
     }
 
-    /// Writes a record as a whole: fields that are not in `fields` are removed. Settles a conflict over
+    /// Writes a record as a whole: fields that are not in `fields` are removed. The service's five names
+    /// in there are left out. Settles a conflict over
     /// the record, and replaces a parked write to it.
     ///
     /// # Errors
@@ -156,7 +157,12 @@ impl SqliteStore {
     ///
     /// See [`StoreError`].
     pub async fn pending(&self) -> Result<Pending, StoreError> {
-        self.read(|session| session.pending()).await
+        let pending = |session: &Session<'_>| {
+            let operations = session.pending()?;
+            let level = session.level()?;
+            Ok(Pending { operations, level })
+        };
+        self.read(pending).await
     }
 
     /// The records that wait for a decision, oldest first.

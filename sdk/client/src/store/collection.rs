@@ -18,7 +18,9 @@ use super::types::{Page, Query};
 /// The store's records as values of a type: a struct of the app's fields, as serde reads and writes
 /// them. Made by [`SqliteStore::collection`].
 ///
-/// Fields that the type does not know, from a later release of the app for instance, are kept.
+/// Fields that the type does not know, from a later release of the app for instance, are kept. The
+/// service's five names (`id`, `version`, `createdAt`, `updatedAt`, `deletedAt`) are no fields: they are
+/// in the [`Item`].
 pub struct Collection<T> {
     store: SqliteStore,
     of: PhantomData<fn(T) -> T>,

@@ -106,7 +106,10 @@ impl StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode as Code;
+        use rusqlite::{Error, ErrorCode as Code};
+        if let Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..) = error {
+            return Self::corrupt("a row does not read as it was written");
+        }
         match error.sqlite_error_code() {
             Some(Code::DiskFull) => Self::Full,
             Some(Code::DatabaseCorrupt | Code::NotADatabase) => Self::corrupt(error),

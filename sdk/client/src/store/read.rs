@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::error::StoreError;
 use super::rows::{Session, unsigned};
-use super::types::{Bookmark, Order, Page, Pending, PendingWrite, Query};
+use super::types::{Bookmark, Order, Page, Query};
 
 impl Session<'_> {
     /// The record as the app sees it; `None` where there is none, or it was deleted.
@@ -52,22 +52,6 @@ impl Session<'_> {
             id: record.id.clone(),
         });
         Ok(Page { items, next })
-    }
-
-    pub(super) fn pending(&self) -> Result<Pending, StoreError> {
-        let mut operations = Vec::new();
-        for sketch in self.sketches()? {
-            let Some(op) = self.by_seq(sketch.seq)? else {
-                continue;
-            };
-            operations.push(PendingWrite {
-                wanted: op.wish.record(op.wish.base_version),
-                id: op.wish.id,
-                sent: op.body.is_some(),
-            });
-        }
-        let level = self.level()?;
-        Ok(Pending { operations, level })
     }
 }
 

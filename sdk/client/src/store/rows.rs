@@ -6,7 +6,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::error::StoreError;
-use super::types::{Conflict, Rejected, StoreOptions, Verdict};
+use super::types::{Conflict, PendingWrite, Rejected, StoreOptions, Verdict};
 use crate::changes::Change;
 
 /// What one transaction works with, and what is to be told once it is committed.
@@ -26,6 +26,8 @@ pub(super) struct News {
     pub(super) local: Vec<Change>,
     /// The app did something, with a record or without.
     pub(super) wrote: bool,
+    /// What the app sees otherwise, though no copy of the server's was taken over just now.
+    pub(super) merged: Vec<Change>,
 }
 
 /// What this app wants of a record, and what it is based on.
@@ -109,13 +111,14 @@ impl Session<'_> {
         Ok(statement.query_row([id], record).optional()?)
     }
 
-    pub(super) fn store_record(&self, record: &Record) -> Result<(), StoreError> {
+    /// Takes the server's copy over where it is newer than the one that is there; whether it was.
+    pub(super) fn store_record(&self, record: &Record) -> Result<bool, StoreError> {
         let sql = "INSERT INTO records (id, version, created_at, updated_at, deleted_at, fields) \
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO UPDATE SET \
                    version = excluded.version, created_at = excluded.created_at, \
                    updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, \
-                   fields = excluded.fields";
-        self.db.prepare_cached(sql)?.execute(params![
+                   fields = excluded.fields WHERE excluded.version > version";
+        let rows = self.db.prepare_cached(sql)?.execute(params![
             record.id,
             signed(record.version.0),
             record.created_at.0,
@@ -123,7 +126,7 @@ impl Session<'_> {
             record.deleted_at.map(|at| at.0),
             json(&record.fields)?,
         ])?;
-        Ok(())
+        Ok(rows == 1)
     }
 
     /// The last operation that waits for a record: what the record will become.
@@ -176,6 +179,21 @@ impl Session<'_> {
                 seq: row.get(0)?,
                 record_id: row.get(1)?,
                 sent_ms: first.zip(last),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    pub(super) fn pending(&self) -> Result<Vec<PendingWrite>, StoreError> {
+        let sql = "SELECT record_id, fields IS NULL, body IS NOT NULL, updated_at FROM outbox \
+                   ORDER BY seq";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let rows = statement.query_map([], |row| {
+            Ok(PendingWrite {
+                id: row.get(0)?,
+                deletion: row.get(1)?,
+                sent: row.get(2)?,
+                written_at: UnixMillis(row.get(3)?),
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)

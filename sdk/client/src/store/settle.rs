@@ -6,6 +6,7 @@ use evenkeel_proto::wire::{Record, Version};
 use super::error::StoreError;
 use super::rows::{Session, Waiting, Wish};
 use super::types::{RejectReason, Verdict};
+use crate::changes::{Change, Origin};
 
 /// Whether two merges of one record in short order are taken for a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,7 @@ impl Session<'_> {
                 (&done.wish.fields, &later.wish.fields, live)
             {
                 later.wish.fields = Some(reapply(from, to, live));
+                self.seen(&later.wish);
             }
             later.wish.base = live.cloned();
         }
@@ -110,6 +112,7 @@ impl Session<'_> {
                     Merged::Record(fields) => Some(fields),
                     Merged::Deleted => None,
                 };
+                self.seen(&wish);
                 let request_id = self.enqueue(&wish, Some(op.seq), by_itself)?;
                 self.follow(&op.request_id, &request_id);
             }
@@ -162,6 +165,18 @@ impl Session<'_> {
 
     pub(super) fn tell(&mut self, request_id: &str, verdict: Verdict) {
         self.news.verdicts.push((request_id.to_owned(), verdict));
+    }
+
+    /// The app sees the record otherwise than before, because of the server.
+    fn seen(&mut self, wish: &Wish) {
+        let (id, version, origin) = (wish.id.clone(), wish.base_version, Origin::Remote);
+        if wish.fields.is_some() {
+            self.news.merged.push(Change::Upserted {
+                id,
+                version,
+                origin,
+            });
+        }
     }
 
     /// Whoever waits for the one operation waits for the other from now on.

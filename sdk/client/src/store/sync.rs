@@ -98,6 +98,7 @@ impl Session<'_> {
             }
         }
         self.set_cursor(cursor.max(page.next_cursor))?;
+        changes.append(&mut self.news.merged);
         Ok(changes)
     }
 
@@ -114,6 +115,8 @@ impl Session<'_> {
         }
         self.set_cursor(resume.unwrap_or(snapshot.cursor))?;
         self.rebase_unsent()?;
+        // Everything is read again anyway.
+        self.news.merged.clear();
         Ok(vec![Change::Replaced { records }])
     }
 
@@ -141,11 +144,9 @@ impl Session<'_> {
 
     /// Takes the server's copy over if it is newer.
     fn take(&mut self, record: &Record) -> Result<Option<Change>, StoreError> {
-        let known = self.record(&record.id)?;
-        if known.is_some_and(|known| known.version >= record.version) {
+        if !self.store_record(record)? {
             return Ok(None);
         }
-        self.store_record(record)?;
         let (id, version, origin) = (record.id.clone(), record.version, Origin::Remote);
         Ok(Some(if record.is_deleted() {
             Change::Deleted {
@@ -276,6 +277,7 @@ impl Session<'_> {
                 self.mark_left_out(op.seq)?;
             }
         }
+        changes.append(&mut self.news.merged);
         pace.grow();
         Ok(changes)
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evenkeel_proto::merge::Clash;
-use evenkeel_proto::wire::{Record, Version};
+use evenkeel_proto::wire::{Record, UnixMillis, Version};
 use evenkeel_proto::{Cause, Failure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -125,7 +125,7 @@ pub struct Page<T> {
 }
 
 /// What waits for the server.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pending {
     /// In the order of the local writes.
@@ -135,15 +135,17 @@ pub struct Pending {
 }
 
 /// A local write that the server has not answered for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PendingWrite {
     /// Which record.
     pub id: String,
-    /// What this app wants; `None` for a deletion.
-    pub wanted: Option<Record>,
+    /// Whether it deletes the record.
+    pub deletion: bool,
     /// It was sent, and its fate is not known.
     pub sent: bool,
+    /// When, on this device's clock; of several writes in one the last.
+    pub written_at: UnixMillis,
 }
 
 /// How full the outbox is, writes in conflict and parked ones included.

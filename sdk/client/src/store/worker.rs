@@ -198,13 +198,13 @@ impl Worker {
             }
         }
         let signal = locked(&self.common.signal).clone();
-        let Some(signal) = signal.filter(|_| news.wrote) else {
+        let Some(signal) = signal else {
             return;
         };
-        if news.local.is_empty() {
+        if news.wrote && news.local.is_empty() {
             signal.wrote(None);
         }
-        for change in news.local {
+        for change in news.local.into_iter().chain(news.merged) {
             signal.wrote(Some(change));
         }
     }

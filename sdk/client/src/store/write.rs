@@ -48,7 +48,7 @@ impl Session<'_> {
             // The decision of a conflict is based on what the server has now.
             (None, None) => based_on(id, server.as_ref()),
         };
-        wish.fields = wanted;
+        wish.fields = wanted.map(without_ours);
         wish.created_at = created_at;
         wish.updated_at = now;
         self.changed(&wish);
@@ -83,7 +83,7 @@ impl Session<'_> {
             Resolution::KeepLocal => local.fields,
             Resolution::Merged(fields) => {
                 wish.updated_at = UnixMillis(self.now_ms);
-                Some(fields)
+                Some(without_ours(fields))
             }
         };
         self.changed(&wish);
@@ -195,4 +195,11 @@ fn based_on(id: &str, server: Option<&Record>) -> Wish {
     }
 }
 
+/// The names that are not the app's never travel among its fields, so they must not look changed.
+fn without_ours(mut fields: Fields) -> Fields {
+    fields.retain(|name, _| !OURS.contains(&name.as_str()));
+    fields
+}
+
+const OURS: [&str; 5] = ["id", "version", "createdAt", "updatedAt", "deletedAt"];
 const ID_CHARS_MAX: usize = 128;

@@ -2,7 +2,7 @@
 
 use evenkeel::store::{Conflict, Resolution, SqliteStore, StoreError, Verdict, WriteHandle};
 use evenkeel::wire::{Operation, UnixMillis, Version};
-use evenkeel::{Record, Replica};
+use evenkeel::{Change, Origin, Record, Replica};
 use evenkeel_proto::merge::Clash;
 use serde_json::{Value, json};
 
@@ -279,4 +279,28 @@ async fn a_restored_database_is_no_base_for_what_was_never_sent() {
         .await
         .unwrap();
     assert_eq!(store.conflicting().await, ["a"]);
+}
+
+#[tokio::test]
+async fn an_app_hears_of_what_is_merged_into_its_record() {
+    let place = Place::new();
+    let store = with_base(&place).await;
+    patched(&store, json!({"content": "ours"})).await;
+    let server = theirs(2, json!({"done": true}));
+    // Pulled before, when the local write still hid it.
+    store.pull(1, &[(2, server.clone())], 2).await;
+    let sent = store.operation().await;
+    let answer = conflict(&sent, Some(server));
+    let changes = store.apply_push(only(&sent), answer).await.unwrap();
+    let merged = Change::Upserted {
+        id: "a".into(),
+        version: Version(2),
+        origin: Origin::Remote,
+    };
+    assert_eq!(changes, [merged]);
+    let seen = store.view("a").await.unwrap().fields;
+    assert_eq!(
+        (&seen["content"], &seen["done"]),
+        (&json!("ours"), &json!(true))
+    );
 }

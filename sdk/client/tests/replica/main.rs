@@ -7,6 +7,9 @@
 )]
 
 mod bench;
+mod client;
+#[path = "../common/mod.rs"]
+mod common;
 mod conflicts;
 mod conformance;
 mod crash;

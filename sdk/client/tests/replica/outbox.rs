@@ -288,3 +288,14 @@ async fn a_write_whose_future_is_dropped_happens_as_a_whole_or_not_at_all() {
     assert_eq!(there, pending);
     assert_eq!(store.backlog().waiting as usize, pending);
 }
+
+#[tokio::test]
+async fn the_services_own_names_are_no_fields() {
+    let place = Place::new();
+    let store = place.open().await;
+    let put = json!({"id": "b", "version": 9, "deletedAt": 1, "content": "x"});
+    store.put("a", fields(put)).await.unwrap();
+    let sent = store.operation().await;
+    assert_eq!(sent.client_changed_fields.unwrap(), ["content"]);
+    assert_eq!(store.get("a").await.unwrap().unwrap().fields, content("x"));
+}
