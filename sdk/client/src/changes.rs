@@ -37,6 +37,26 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// What became of one record.
+    pub(crate) fn of(id: &str, version: Version, deleted: bool, origin: Origin) -> Self {
+        let id = id.to_owned();
+        if deleted {
+            Self::Deleted {
+                id,
+                version,
+                origin,
+            }
+        } else {
+            Self::Upserted {
+                id,
+                version,
+                origin,
+            }
+        }
+    }
+}
+
 /// Where a change came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

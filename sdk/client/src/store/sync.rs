@@ -147,20 +147,9 @@ impl Session<'_> {
         if !self.store_record(record)? {
             return Ok(None);
         }
-        let (id, version, origin) = (record.id.clone(), record.version, Origin::Remote);
-        Ok(Some(if record.is_deleted() {
-            Change::Deleted {
-                id,
-                version,
-                origin,
-            }
-        } else {
-            Change::Upserted {
-                id,
-                version,
-                origin,
-            }
-        }))
+        let deleted = record.is_deleted();
+        let change = Change::of(&record.id, record.version, deleted, Origin::Remote);
+        Ok(Some(change))
     }
 
     /// The server has no such record (any more).

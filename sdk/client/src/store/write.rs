@@ -165,20 +165,10 @@ impl Session<'_> {
 
     /// Tells the client what the app sees now.
     fn changed(&mut self, wish: &Wish) {
-        let (id, version, origin) = (wish.id.clone(), wish.base_version, Origin::Local);
         self.news.wrote = true;
-        self.news.local.push(match wish.fields {
-            Some(_) => Change::Upserted {
-                id,
-                version,
-                origin,
-            },
-            None => Change::Deleted {
-                id,
-                version,
-                origin,
-            },
-        });
+        let deleted = wish.fields.is_none();
+        let change = Change::of(&wish.id, wish.base_version, deleted, Origin::Local);
+        self.news.local.push(change);
     }
 }
 

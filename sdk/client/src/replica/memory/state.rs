@@ -56,7 +56,7 @@ impl State {
             deleted_at: None,
             fields,
         });
-        let change = change(id, base, note.is_none(), Origin::Local);
+        let change = Change::of(id, base, note.is_none(), Origin::Local);
         self.outbox.push(Operation {
             request_id: uuid::Uuid::new_v4().to_string(),
             op,
@@ -101,7 +101,7 @@ impl State {
         if known.is_some_and(|known| known.version >= record.version) {
             return None;
         }
-        let change = change(
+        let change = Change::of(
             &record.id,
             record.version,
             record.is_deleted(),
@@ -228,23 +228,6 @@ impl State {
             self.outbox.grow_batches();
         } else {
             self.outbox.shrink_batches(batch.operations.len());
-        }
-    }
-}
-
-fn change(id: &str, version: Version, deleted: bool, origin: Origin) -> Change {
-    let id = id.to_owned();
-    if deleted {
-        Change::Deleted {
-            id,
-            version,
-            origin,
-        }
-    } else {
-        Change::Upserted {
-            id,
-            version,
-            origin,
         }
     }
 }
