@@ -45,6 +45,17 @@ fn note_is_sound(note: &Record) -> Result<(), String> {
     one_of(note, "type", &["NOTE", "TASK", "IDEA"])?;
     one_of(note, "priority", &["urgent", "normal", "low"])?;
     one_of(note, "analysisState", &["pending", "complete", "failed"])?;
+    text(note, "contentHash", HASH_CHARS_MAX)?;
+    for name in ["isProcessed", "isCompleted", "isArchived", "isPinned"] {
+        is(note, name, "true or false", Value::is_boolean)?;
+    }
+    is(
+        note,
+        "dueDate",
+        "a time in Unix milliseconds",
+        Value::is_i64,
+    )?;
+    is(note, "analysisVersion", "a whole number", Value::is_i64)?;
     let Some(tags) = note.fields.get("tags").filter(|tags| !tags.is_null()) else {
         return Ok(());
     };
@@ -85,6 +96,13 @@ fn one_of(note: &Record, name: &str, words: &[&str]) -> Result<(), String> {
     }
 }
 
+fn is(note: &Record, name: &str, what: &str, sound: impl Fn(&Value) -> bool) -> Result<(), String> {
+    match note.fields.get(name) {
+        Some(value) if !value.is_null() && !sound(value) => Err(format!("{name} is {what}")),
+        _ => Ok(()),
+    }
+}
+
 fn refused(why: String) -> Refusal {
     Refusal::bad_request(why)
 }
@@ -92,5 +110,6 @@ fn refused(why: String) -> Refusal {
 const ID_CHARS_MAX: usize = 128;
 const CONTENT_CHARS_MAX: usize = 100_000;
 const TITLE_CHARS_MAX: usize = 512;
+const HASH_CHARS_MAX: usize = 256;
 const TAGS_MAX: usize = 20;
 const TAG_CHARS_MAX: usize = 64;

@@ -24,10 +24,10 @@ pub struct Device {
     /// The UUID that it sends as `X-Device-Id`.
     pub id: String,
     /// Its name for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub label: Option<String>,
     /// What it runs on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub platform: Option<String>,
     /// When it last asked for something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,7 +36,7 @@ pub struct Device {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<UnixMillis>,
     /// Since when it is shut out, if it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub revoked_at: Option<UnixMillis>,
 }
 
