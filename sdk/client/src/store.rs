@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod clock;
 mod collection;
 mod error;
 mod handle;
@@ -44,6 +45,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
+pub use clock::WallClock;
 pub use collection::{Collection, Item};
 pub use error::{OpenError, StoreError};
 pub use handle::WriteHandle;

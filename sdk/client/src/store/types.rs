@@ -8,6 +8,7 @@ use evenkeel_proto::{Cause, Failure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::clock::WallClock;
 use super::error::OpenError;
 
 /// How a store works. `StoreOptions::default()` suits most apps.
@@ -27,6 +28,8 @@ pub struct StoreOptions {
     /// sent longer ago is compared with a fresh pull before it is sent again. 23 h: the service
     /// remembers for 24 h.
     pub idempotency_window: Duration,
+    /// The time of day. The system's.
+    pub wall_clock: WallClock,
 }
 
 /// What a local write that was answered for survives.
@@ -48,6 +51,7 @@ impl Default for StoreOptions {
             outbox_hard_max: 1_000,
             bytes_max: None,
             idempotency_window: Duration::from_secs(23 * 3600),
+            wall_clock: WallClock::default(),
         }
     }
 }

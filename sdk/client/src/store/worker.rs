@@ -19,7 +19,6 @@ use super::types::{StoreOptions, Verdict};
 use super::write::Written;
 use crate::guard::locked;
 use crate::replica::ReplicaSignal;
-use crate::state::wall_ms;
 
 pub(super) type Job = Box<dyn FnOnce(&mut Worker) + Send>;
 
@@ -214,7 +213,7 @@ fn session<'a>(db: &'a Connection, options: &'a StoreOptions) -> Session<'a> {
     Session {
         db,
         options,
-        now_ms: rows::signed(wall_ms()),
+        now_ms: rows::signed(options.wall_clock.unix_ms()),
         news: News::default(),
     }
 }

@@ -1,10 +1,12 @@
 //! Operations older than the service's memory for request ids (hazard 5 of the contract): never
 //! replayed blindly, but compared with what was pulled since.
 
-use evenkeel::store::{SqliteStore, StoreOptions, Verdict};
+use evenkeel::store::{SqliteStore, StoreOptions, Verdict, WallClock};
 use evenkeel::wire::Version;
 use evenkeel::{Record, Replica};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::bench::{ALL, Bench, Place, fast, fields, record_of};
@@ -112,3 +114,23 @@ async fn an_operation_within_the_window_is_sent_again_as_it_was() {
     store.close().await.unwrap();
     assert_eq!(place.open().await.batch().await, first);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_day_makes_an_operation_old() {
+    let place = Place::new();
+    let time = Arc::new(AtomicU64::new(1_700_000_000_000));
+    let mut options = fast();
+    options.wall_clock = WallClock::manual(Arc::clone(&time));
+    let store = place.open_with(options).await;
+    assert!(Bench::put(&store, "a", "x").await);
+    let first = store.batch().await;
+    time.fetch_add(22 * HOUR_MS, Ordering::SeqCst);
+    assert_eq!(store.batch().await, first);
+    time.fetch_add(2 * HOUR_MS, Ordering::SeqCst);
+    assert_eq!(store.take_batch(ALL).await.unwrap(), None);
+    store.pull(0, &[], 0).await;
+    let request_id = store.operation().await.request_id;
+    assert_ne!(request_id, first.operations[0].request_id);
+}
+
+const HOUR_MS: u64 = 3_600_000;
