@@ -35,6 +35,9 @@ pub enum Change {
         /// How many records there are now.
         records: u64,
     },
+    /// Another process worked on the store, which may have changed any record: read again what is
+    /// shown. Comes at most twice a second.
+    Elsewhere,
 }
 
 impl Change {

@@ -62,7 +62,7 @@ use write::Written;
 /// Records in an SQLite file. Clones are handles to the same store, which is closed with the last one.
 ///
 /// A write returns once it is durable, and a call whose future is dropped either happens as a whole or
-/// not at all. One handle (with its clones) at a time can have the file open.
+/// not at all. Several processes may have the file open and write to it, all for the same account.
 #[derive(Clone)]
 pub struct SqliteStore {
     jobs: mpsc::Sender<Job>,

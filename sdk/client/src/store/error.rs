@@ -37,7 +37,7 @@ pub enum OpenError {
         /// What was found.
         message: String,
     },
-    /// Another handle or process has the store open.
+    /// Another process kept the store to itself for several seconds. Try again.
     #[error("the store is in use elsewhere")]
     Busy,
     /// No room is left to open it. Make some.
@@ -85,9 +85,12 @@ pub enum StoreError {
         /// What was found.
         message: String,
     },
-    /// The store was closed, or its account signed out. Open it again.
+    /// The store was closed, or its account signed out, here or in another process. Open it again.
     #[error("the store is closed")]
     Closed,
+    /// Another process wrote for several seconds without a pause. Try again.
+    #[error("another process keeps the store busy")]
+    Busy,
     /// Anything else.
     #[error("the store failed: {message}")]
     Failed {
@@ -112,6 +115,7 @@ impl From<rusqlite::Error> for StoreError {
         }
         match error.sqlite_error_code() {
             Some(Code::DiskFull) => Self::Full,
+            Some(Code::DatabaseBusy | Code::DatabaseLocked) => Self::Busy,
             Some(Code::DatabaseCorrupt | Code::NotADatabase) => Self::corrupt(error),
             _ => {
                 let message = error.to_string();

@@ -1,7 +1,8 @@
 //! Opens the file: finds out whether it is a store of ours before anything is written to it.
 
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
@@ -9,6 +10,8 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use super::error::OpenError;
 use super::types::{Durability, StoreOptions};
 
+/// Opens the file, and waits while another process makes it, brings it to this format or repairs its
+/// log.
 pub(super) fn open(
     path: &Path,
     account_id: &str,
@@ -18,10 +21,19 @@ pub(super) fn open(
     if !(1..=ACCOUNT_ID_CHARS_MAX).contains(&account_id.chars().count()) {
         return Err(OpenError::Setting { name: "account_id" });
     }
-    prepare(path, account_id, options).map_err(|stop| match stop {
-        Stop::Typed(error) => error,
-        Stop::Sqlite(error) => classify(path, &error),
-    })
+    let last = Instant::now() + BUSY_MAX;
+    loop {
+        let error = match prepare(path, account_id, options) {
+            Ok(db) => return Ok(db),
+            Err(Stop::Typed(error)) => error,
+            Err(Stop::Sqlite(error)) => classify(path, &error),
+        };
+        // SQLite does not wait by itself where that could come to a deadlock.
+        if error != OpenError::Busy || Instant::now() >= last {
+            return Err(error);
+        }
+        thread::sleep(BUSY_NAP);
+    }
 }
 
 /// `Err` of one kind or the other, so that `?` works on both.
@@ -38,15 +50,15 @@ impl From<rusqlite::Error> for Stop {
 
 fn prepare(path: &Path, account_id: &str, options: &StoreOptions) -> Result<Connection, Stop> {
     let mut db = Connection::open(path)?;
-    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.busy_timeout(BUSY_MAX)?;
     // Closing would write the log of a file into it even where the file turns out not to be ours.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    // One process at a time; it also spares the shared-memory file beside the database.
-    db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    let version = recognize(&db, path)?;
+    let tx = db.transaction()?;
+    let version = recognize(&tx, path)?;
+    drop(tx);
     if version > 0 {
-        check_integrity(&db)?;
         check_account(&db, account_id)?;
+        check_integrity(&db)?;
     }
     // From here on the file is ours, or was empty.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
@@ -64,12 +76,17 @@ fn prepare(path: &Path, account_id: &str, options: &StoreOptions) -> Result<Conn
         let pages = i64::try_from(pages).unwrap_or(i64::MAX);
         db.pragma_update(None, "max_page_count", pages)?;
     }
-    migrate(&mut db, version)?;
-    db.execute("UPDATE meta SET account_id = ?1", [account_id])?;
+    migrate(&mut db, path)?;
+    if owner(&db)?.is_none() {
+        let sql = "UPDATE meta SET account_id = ?1 WHERE account_id IS NULL";
+        db.execute(sql, [account_id])?;
+    }
+    // Another process may have been faster.
+    check_account(&db, account_id)?;
     Ok(db)
 }
 
-/// The store's format; 0 for an empty file.
+/// The store's format; 0 for an empty file. Within a transaction: another process may be making it.
 fn recognize(db: &Connection, path: &Path) -> Result<i64, Stop> {
     let application_id: i64 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -99,23 +116,33 @@ fn check_integrity(db: &Connection) -> Result<(), Stop> {
     Err(Stop::Typed(OpenError::Corrupt { message: verdict }))
 }
 
+/// Whose store it is; `None` for nobody's yet, or again.
+pub(super) fn owner(db: &Connection) -> Result<Option<String>, rusqlite::Error> {
+    let mut statement = db.prepare_cached("SELECT account_id FROM meta")?;
+    statement.query_row([], |row| row.get(0))
+}
+
 fn check_account(db: &Connection, account_id: &str) -> Result<(), Stop> {
-    let owner: Option<String> =
-        db.query_row("SELECT account_id FROM meta", [], |row| row.get(0))?;
-    if owner.is_some_and(|owner| owner != account_id) {
+    if owner(db)?.is_some_and(|owner| owner != account_id) {
         return Err(Stop::Typed(OpenError::WrongAccount));
     }
     Ok(())
 }
 
-/// Each step is one transaction: a crash in between leaves a store of an older format.
-fn migrate(db: &mut Connection, version: i64) -> Result<(), rusqlite::Error> {
-    let done = usize::try_from(version).unwrap_or(0);
-    for (index, migration) in MIGRATIONS.iter().enumerate().skip(done) {
+/// Each step is one transaction: a crash in between leaves a store of an older format. Another process
+/// may be at it too.
+fn migrate(db: &mut Connection, path: &Path) -> Result<(), Stop> {
+    for (index, migration) in MIGRATIONS.iter().enumerate() {
+        let before = index as i64;
+        if recognize(db, path)? > before {
+            continue;
+        }
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        tx.execute_batch(migration)?;
-        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-        tx.pragma_update(None, "user_version", index as i64 + 1)?;
+        if recognize(&tx, path)? == before {
+            tx.execute_batch(migration)?;
+            tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+            tx.pragma_update(None, "user_version", before + 1)?;
+        }
         tx.commit()?;
     }
     Ok(())
@@ -137,10 +164,14 @@ fn classify(path: &Path, error: &rusqlite::Error) -> OpenError {
 }
 
 /// In order; the file's `user_version` counts those that were done. Never changed once released.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_store.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("migrations/0001_store.sql"),
+    include_str!("migrations/0002_processes.sql"),
+];
 /// "Evkl": tells our files from other databases.
 const APPLICATION_ID: i64 = 0x45_76_6b_6c;
 const ACCOUNT_ID_CHARS_MAX: usize = 256;
-/// As long as a handle that was just dropped may need to close.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long another process may be waited for.
+const BUSY_MAX: Duration = Duration::from_secs(5);
+const BUSY_NAP: Duration = Duration::from_millis(20);
 const STATEMENTS_CACHED_MAX: usize = 64;

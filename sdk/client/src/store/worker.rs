@@ -5,10 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use evenkeel_proto::engine::Backlog;
 use rusqlite::{Connection, TransactionBehavior};
+use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
 
 use super::error::{OpenError, StoreError};
 use super::handle::WriteHandle;
@@ -17,6 +20,7 @@ use super::schema;
 use super::sync::Pace;
 use super::types::{StoreOptions, Verdict};
 use super::write::Written;
+use crate::changes::Change;
 use crate::guard::locked;
 use crate::replica::ReplicaSignal;
 
@@ -29,13 +33,21 @@ pub(super) struct Common {
     pub(super) signal: Mutex<Option<ReplicaSignal>>,
     /// Told when a pull ended with nothing more to pull.
     pub(super) caught_up: watch::Sender<()>,
+    /// Counts up when something in the database changed, by whomever. While somebody listens (look
+    /// at the store once after having begun to), other processes' changes are noticed within
+    /// [`LOOK_EVERY`].
+    pub(super) touched: watch::Sender<u64>,
 }
 
 pub(super) struct Worker {
     /// `None` once the store is closed.
     db: Option<Connection>,
+    account_id: String,
     options: StoreOptions,
     pace: Pace,
+    /// What SQLite calls the state of the file; another value means that another process wrote.
+    data_version: i64,
+    looked_at: Instant,
     /// Who waits for the verdict on which operation.
     waiters: HashMap<String, Vec<oneshot::Sender<Verdict>>>,
     common: Arc<Common>,
@@ -50,6 +62,12 @@ pub(super) async fn start(
     let (jobs, mut inbox) = mpsc::channel::<Job>(JOBS_WAITING_MAX);
     let (opened, opening) = oneshot::channel();
     let file = path.clone();
+    let unusable = |message: String| OpenError::Unusable { path, message };
+    // Only to wait with an end: jobs run outside of it.
+    let clock = match runtime::Builder::new_current_thread().enable_time().build() {
+        Ok(clock) => clock,
+        Err(error) => return Err(unusable(error.to_string())),
+    };
     let run = move || {
         let mut worker = match Worker::open(&file, &account_id, options) {
             Ok(worker) => worker,
@@ -58,14 +76,22 @@ pub(super) async fn start(
         if opened.send(Ok(Arc::clone(&worker.common))).is_err() {
             return;
         }
-        while let Some(job) = inbox.blocking_recv() {
+        loop {
+            let next = match worker.look_at() {
+                Some(at) => clock.block_on(async { timeout_at(at, inbox.recv()).await }),
+                None => Ok(inbox.blocking_recv()),
+            };
+            let job: Job = match next {
+                Ok(Some(job)) => job,
+                Ok(None) => break,
+                Err(_elapsed) => Box::new(Worker::look),
+            };
             // A transaction that unwinds is rolled back; whoever asked sees the answer missing.
             if catch_unwind(AssertUnwindSafe(|| job(&mut worker))).is_err() {
                 tracing::error!(target: "evenkeel", "the store panicked");
             }
         }
     };
-    let unusable = |message: String| OpenError::Unusable { path, message };
     let thread = thread::Builder::new().name("evenkeel-store".into());
     if let Err(error) = thread.spawn(run) {
         return Err(unusable(error.to_string()));
@@ -83,27 +109,82 @@ impl Worker {
         options: StoreOptions,
     ) -> Result<Self, OpenError> {
         let db = schema::open(path, account_id, &options)?;
-        let counts = rows::counts(&db).map_err(|error| OpenError::Corrupt {
+        let corrupt = |error: StoreError| OpenError::Corrupt {
             message: error.to_string(),
-        })?;
+        };
+        // In this order: what comes in between is noticed.
+        let data_version = data_version(&db).map_err(corrupt)?;
+        let counts = rows::counts(&db).map_err(corrupt)?;
         let common = Arc::new(Common::default());
         *locked(&common.backlog) = backlog(counts);
         Ok(Self {
             db: Some(db),
+            account_id: account_id.to_owned(),
             options,
             pace: Pace::default(),
+            data_version,
+            looked_at: Instant::now(),
             waiters: HashMap::new(),
             common,
         })
     }
 
-    /// Looks, without changing anything.
+    /// Reads, all of it at one moment of the database.
     pub(super) fn read<T>(
-        &self,
+        &mut self,
         work: impl FnOnce(&Session<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let db = self.db.as_ref().ok_or(StoreError::Closed)?;
-        work(&session(db, &self.options))
+        let db = self.db.as_mut().ok_or(StoreError::Closed)?;
+        let tx = db.transaction()?;
+        if schema::owner(&tx)?.as_ref() != Some(&self.account_id) {
+            drop(tx);
+            self.close();
+            return Err(StoreError::Closed);
+        }
+        work(&session(&tx, &self.options))
+    }
+
+    /// When to look next for what other processes did; `None` while nobody would be told.
+    fn look_at(&mut self) -> Option<Instant> {
+        self.db.as_ref()?;
+        let listeners = self.common.touched.receiver_count() > 0;
+        let watched = listeners || locked(&self.common.signal).is_some() || self.is_awaited();
+        watched.then(|| self.looked_at + LOOK_EVERY)
+    }
+
+    fn is_awaited(&mut self) -> bool {
+        self.waiters.retain(|_, waiters| {
+            waiters.retain(|waiter| !waiter.is_closed());
+            !waiters.is_empty()
+        });
+        !self.waiters.is_empty()
+    }
+
+    /// Finds out whether another process wrote, and passes that on. Touches no disk where it did not.
+    fn look(&mut self) {
+        self.looked_at = Instant::now();
+        let Some(db) = &self.db else {
+            return;
+        };
+        let looked = data_version(db).and_then(|version| {
+            let news = version != self.data_version;
+            self.data_version = version;
+            if news { self.look_closer() } else { Ok(()) }
+        });
+        if let Err(error) = looked {
+            tracing::warn!(target: "evenkeel", %error, "other processes' writes were not seen");
+        }
+    }
+
+    fn look_closer(&mut self) -> Result<(), StoreError> {
+        let counts = self.read(|session| session.counts())?;
+        *locked(&self.common.backlog) = backlog(counts);
+        self.common.touched.send_modify(|count| *count += 1);
+        let signal = locked(&self.common.signal).clone();
+        if let Some(signal) = signal {
+            signal.wrote(Some(Change::Elsewhere));
+        }
+        Ok(())
     }
 
     /// One transaction.
@@ -145,12 +226,20 @@ impl Worker {
     /// Deletes everything, down to the bytes in the file, and closes the store.
     pub(super) fn wipe(&mut self) -> Result<(), StoreError> {
         self.transact(|session, _| {
-            let tables = ["records", "outbox", "conflicts", "parked", "merges"];
+            let tables = [
+                "records",
+                "outbox",
+                "conflicts",
+                "parked",
+                "merges",
+                "verdicts",
+            ];
             for table in tables {
                 session.db.execute(&format!("DELETE FROM {table}"), [])?;
             }
             let sql = "UPDATE meta SET account_id = NULL, cursor = NULL";
             session.db.execute(sql, [])?;
+            session.db.execute("UPDATE lease SET status = NULL", [])?;
             session.news.wrote = true;
             Ok::<_, StoreError>(())
         })?;
@@ -173,6 +262,11 @@ impl Worker {
         let db = self.db.as_mut().ok_or(StoreError::Closed)?;
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate);
         let tx = tx.map_err(sqlite)?;
+        if schema::owner(&tx).map_err(sqlite)?.as_ref() != Some(&self.account_id) {
+            drop(tx);
+            self.close();
+            return Err(StoreError::Closed.into());
+        }
         let mut pace = self.pace;
         let mut session = session(&tx, &self.options);
         let done = work(&mut session, &mut pace)?;
@@ -185,6 +279,7 @@ impl Worker {
     }
 
     fn publish(&mut self, news: News) {
+        self.common.touched.send_modify(|count| *count += 1);
         for (from, to) in news.moved {
             if let Some(waiters) = self.waiters.remove(&from) {
                 self.waiters.entry(to).or_default().extend(waiters);
@@ -209,6 +304,11 @@ impl Worker {
     }
 }
 
+fn data_version(db: &Connection) -> Result<i64, StoreError> {
+    let mut statement = db.prepare_cached("PRAGMA data_version")?;
+    Ok(statement.query_row([], |row| row.get(0))?)
+}
+
 fn session<'a>(db: &'a Connection, options: &'a StoreOptions) -> Session<'a> {
     Session {
         db,
@@ -228,3 +328,5 @@ fn backlog([waiting, conflicts, rejected]: [u32; 3]) -> Backlog {
 
 /// Callers beyond these wait for their turn.
 const JOBS_WAITING_MAX: usize = 256;
+/// How often other processes' writes are looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -96,7 +96,7 @@ async fn a_store_of_a_later_release_is_refused_and_left_alone() {
         error,
         OpenError::Newer {
             found: 99,
-            known: 1
+            known: 2
         }
     );
     assert_eq!(bytes(&place), before);
@@ -139,11 +139,99 @@ async fn another_account_never_sees_the_first_ones_records() {
     assert_eq!(place.open().await.backlog().waiting, 200);
 }
 
+/// As the first release wrote it.
+fn filled_by_the_first_release(place: &Place) -> Connection {
+    let db = Connection::open(place.path()).unwrap();
+    db.execute_batch(include_str!("../../src/store/migrations/0001_store.sql"))
+        .unwrap();
+    db.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA application_id = 1165388652; PRAGMA user_version = 1;
+         UPDATE meta SET account_id = 'account-1', cursor = 7;
+         INSERT INTO records VALUES ('theirs', 3, 1, 1, NULL, '{\"content\":\"x\"}');
+         INSERT INTO outbox VALUES ('ours', 0, NULL, '{\"content\":\"y\"}', 1, 1, 9, 'request-1', 0,
+             NULL, NULL, NULL, 0);
+         INSERT INTO conflicts VALUES ('torn', 1, NULL, '{}', 1, 1, 1);
+         INSERT INTO parked VALUES ('bad', 1, NULL, '{}', 1, 1, 1, '{\"kind\":\"left_out\"}');",
+    )
+    .unwrap();
+    db
+}
+
 #[tokio::test]
-async fn a_store_that_is_open_is_busy() {
+async fn a_store_of_the_first_release_is_brought_to_this_format_with_everything_in_it() {
     let place = Place::new();
-    let _store = place.open().await;
-    assert_eq!(refusal(&place, ACCOUNT).await, OpenError::Busy);
+    drop(filled_by_the_first_release(&place));
+    for _ in 0..2 {
+        let store = place.open().await;
+        let backlog = store.backlog();
+        let counts = (backlog.waiting, backlog.conflicts, backlog.rejected);
+        assert_eq!(counts, (1, 1, 1));
+        assert_eq!(store.cursor().await.unwrap(), Some(Cursor(7)));
+        assert_eq!(store.text("theirs").await.unwrap(), "x");
+        assert_eq!(store.text("ours").await.unwrap(), "y");
+        assert_eq!(store.operation().await.request_id, "request-1");
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_crash_before_a_new_format_is_whole_leaves_the_old_one() {
+    let place = Place::new();
+    let mut db = filled_by_the_first_release(&place);
+    let half = include_str!("../../src/store/migrations/0002_processes.sql");
+    let half = half.split_inclusive(';').take(2).collect::<String>();
+    let tx = db.transaction().unwrap();
+    tx.execute_batch(&half).unwrap();
+    // What lies on the disk while the transaction is open is what a crash leaves.
+    let copy = Place::new();
+    for suffix in ["", "-wal"] {
+        let name = |place: &Place| format!("{}{suffix}", place.path().display());
+        fs::copy(name(&place), name(&copy)).unwrap();
+    }
+    let store = copy.open().await;
+    assert_eq!(store.backlog().waiting, 1);
+    assert_eq!(store.text("ours").await.unwrap(), "y");
+    drop(tx);
+}
+
+#[tokio::test]
+async fn a_store_can_be_open_several_times() {
+    let place = Place::new();
+    let (one, other) = (place.open().await, place.open().await);
+    assert!(Bench::put(&one, "a", "x").await);
+    assert!(Bench::put(&other, "b", "y").await);
+    assert_eq!(other.text("a").await.unwrap(), "x");
+    assert_eq!(one.text("b").await.unwrap(), "y");
+}
+
+#[tokio::test]
+async fn many_that_open_a_new_store_at_the_same_moment_all_get_it() {
+    for _ in 0..10 {
+        let place = Place::new();
+        let opens = (0..8).map(|_| {
+            let path = place.path();
+            tokio::spawn(SqliteStore::open(path, ACCOUNT, fast()))
+        });
+        for open in opens.collect::<Vec<_>>() {
+            open.await.unwrap().unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_another_keeps_to_itself_is_waited_for_and_then_busy() {
+    let place = Place::new();
+    filled(&place).await;
+    let store = place.open().await;
+    let mut db = Connection::open(place.path()).unwrap();
+    let tx = db
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .unwrap();
+    let put = store.put("a", content("x")).await;
+    assert_eq!(put.unwrap_err(), StoreError::Busy);
+    drop(tx);
+    assert_eq!(store.text("a").await, None);
+    assert!(Bench::put(&store, "a", "x").await);
 }
 
 #[tokio::test]
@@ -201,4 +289,21 @@ async fn a_wiped_store_holds_nothing_and_takes_another_account() {
         .unwrap();
     assert_eq!(other.cursor().await.unwrap(), None);
     assert_eq!(other.list(Default::default()).await.unwrap().items, []);
+}
+
+#[tokio::test]
+async fn a_store_that_was_wiped_elsewhere_is_closed() {
+    let place = Place::new();
+    filled(&place).await;
+    let (one, other) = (place.open().await, place.open().await);
+    let handle = other.put("n0", content("eggs")).await.unwrap();
+    one.sign_out(SignOut::Wipe).await.unwrap();
+    let next = SqliteStore::open(place.path(), "account-2", fast()).await;
+    let next = next.unwrap();
+    assert!(Bench::put(&next, "n0", "not yours").await);
+    assert_eq!(other.get("n0").await.unwrap_err(), StoreError::Closed);
+    let put = other.put("n1", content("x")).await;
+    assert_eq!(put.unwrap_err(), StoreError::Closed);
+    assert_eq!(handle.await.unwrap_err(), StoreError::Closed);
+    assert_eq!(next.pending().await.unwrap().operations.len(), 1);
 }
