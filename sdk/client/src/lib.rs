@@ -48,7 +48,7 @@ mod transport;
 
 pub use evenkeel_proto::engine::Backlog;
 pub use evenkeel_proto::wire::{self, Cursor, Record, Secret};
-pub use evenkeel_proto::{Ask, Cause, Failure, Layer, Lifecycle, Link, SyncState};
+pub use evenkeel_proto::{Ask, Cause, Failure, Layer, Lifecycle, Link, OutboxLevel, SyncState};
 
 pub use builder::SyncClientBuilder;
 pub use changes::{Change, Changes, Lagged, Origin};

@@ -81,6 +81,7 @@ impl Shared {
                 waiting: status.pending,
                 conflicts: status.conflicts,
                 rejected: status.rejected,
+                level: status.outbox,
             }
         })
     }

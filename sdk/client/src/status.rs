@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use evenkeel_proto::engine::Backlog;
 use evenkeel_proto::wire::Cursor;
-use evenkeel_proto::{Ask, Cause, Layer, Lifecycle, Link, SyncState, SyncStatus, Timestamp};
+use evenkeel_proto::{
+    Ask, Cause, Layer, Lifecycle, Link, OutboxLevel, SyncState, SyncStatus, Timestamp,
+};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use tokio::sync::watch;
 
@@ -17,7 +19,8 @@ use crate::follow::Follow;
 /// not care what the user sets the device's clock to. As JSON (through serde) the fields have these
 /// names, times are whole milliseconds from the moment of writing, and `null` is "none":
 /// `version, state, lifecycle, link, cause, layer, in_state_for_ms, attempt, next_attempt_in_ms,
-/// floor_from_server_ms, last_proof_ago_ms, cursor, pending, conflicts, rejected, ask`.
+/// floor_from_server_ms, last_proof_ago_ms, cursor, pending, conflicts, rejected, outbox,
+/// ask`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
@@ -43,6 +46,8 @@ pub struct Status {
     pub conflicts: u32,
     /// Operations that the server refused.
     pub rejected: u32,
+    /// How full the outbox is.
+    pub outbox: OutboxLevel,
     /// What only the app can do.
     pub ask: Ask,
     since: Timestamp,
@@ -93,6 +98,7 @@ impl Status {
             pending: backlog.waiting,
             conflicts: backlog.conflicts,
             rejected: backlog.rejected,
+            outbox: backlog.level,
             ask: Ask::None,
             since: clock::now(),
             next_attempt_at: None,
@@ -115,6 +121,7 @@ impl Status {
             pending: status.pending,
             conflicts: status.conflicts,
             rejected: status.rejected,
+            outbox: status.outbox,
             ask: status.ask,
             since: status.since,
             next_attempt_at: status.next_attempt_at,
@@ -137,12 +144,13 @@ impl Status {
         self.pending = backlog.waiting;
         self.conflicts = backlog.conflicts;
         self.rejected = backlog.rejected;
+        self.outbox = backlog.level;
     }
 }
 
 impl Serialize for Status {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Status", 16)?;
+        let mut out = serializer.serialize_struct("Status", 17)?;
         out.serialize_field("version", &self.version)?;
         out.serialize_field("state", &self.state)?;
         out.serialize_field("lifecycle", &self.lifecycle)?;
@@ -158,6 +166,7 @@ impl Serialize for Status {
         out.serialize_field("pending", &self.pending)?;
         out.serialize_field("conflicts", &self.conflicts)?;
         out.serialize_field("rejected", &self.rejected)?;
+        out.serialize_field("outbox", &self.outbox)?;
         out.serialize_field("ask", &self.ask)?;
         out.end()
     }
@@ -241,6 +250,7 @@ mod tests {
         assert_eq!(json["attempt"], 0);
         assert_eq!(json["cursor"], 7);
         assert_eq!(json["pending"], 2);
+        assert_eq!(json["outbox"], "normal");
         let wait = json["next_attempt_in_ms"].as_u64().unwrap();
         assert!((19_000..=20_000).contains(&wait), "{wait}");
         assert!(json["last_proof_ago_ms"].is_null());

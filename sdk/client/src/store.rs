@@ -50,8 +50,8 @@ pub use collection::{Collection, Item};
 pub use error::{OpenError, StoreError};
 pub use handle::WriteHandle;
 pub use types::{
-    Bookmark, Conflict, Durability, Order, OutboxLevel, Page, Pending, PendingWrite, Query,
-    RejectReason, Rejected, Resolution, SignOut, StoreOptions, Verdict,
+    Bookmark, Conflict, Durability, Order, Page, Pending, PendingWrite, Query, RejectReason,
+    Rejected, Resolution, SignOut, StoreOptions, Verdict,
 };
 
 use crate::guard::locked;
@@ -161,7 +161,8 @@ impl SqliteStore {
     pub async fn pending(&self) -> Result<Pending, StoreError> {
         let pending = |session: &Session<'_>| {
             let operations = session.pending()?;
-            let level = session.level()?;
+            let kept = session.counts()?.iter().sum();
+            let level = session.options.level(kept);
             Ok(Pending { operations, level })
         };
         self.read(pending).await

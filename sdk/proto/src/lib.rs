@@ -18,5 +18,5 @@ pub mod wire;
 pub use cause::{Cause, Layer};
 pub use engine::Engine;
 pub use failure::{Failure, Request};
-pub use status::{Ask, Lifecycle, Link, SyncState, SyncStatus};
+pub use status::{Ask, Lifecycle, Link, OutboxLevel, SyncState, SyncStatus};
 pub use time::Timestamp;

@@ -59,6 +59,20 @@ named! {
     }
 }
 
+named! {
+    /// How full the outbox is, writes in conflict and refused ones included.
+    #[derive(Default)]
+    OutboxLevel {
+        /// There is room.
+        #[default]
+        Normal = "normal",
+        /// The soft limit is reached: the app may want to tell its user.
+        Backlog = "backlog",
+        /// The hard limit is reached: writes to further records are refused.
+        Blocked = "blocked",
+    }
+}
+
 /// One consistent picture of the client. Times are on the engine's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -93,6 +107,8 @@ pub struct SyncStatus {
     pub conflicts: u32,
     /// Operations that the server refused.
     pub rejected: u32,
+    /// How full the outbox is.
+    pub outbox: OutboxLevel,
     /// What only the app can do.
     pub ask: Ask,
 }

@@ -182,6 +182,7 @@ impl Replica for MemoryReplica {
             waiting: count(state.outbox.len()),
             conflicts: count(state.conflicts.len()),
             rejected: count(state.refused.len()),
+            level: state.level(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evenkeel_proto::merge::Clash;
 use evenkeel_proto::wire::{Record, UnixMillis, Version};
-use evenkeel_proto::{Cause, Failure};
+use evenkeel_proto::{Cause, Failure, OutboxLevel};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -69,6 +69,17 @@ impl StoreOptions {
             return wrong("bytes_max");
         }
         Ok(())
+    }
+
+    /// How full the outbox is with so many kept operations.
+    pub(super) const fn level(&self, kept: u32) -> OutboxLevel {
+        if kept >= self.outbox_hard_max {
+            OutboxLevel::Blocked
+        } else if kept >= self.outbox_soft_max {
+            OutboxLevel::Backlog
+        } else {
+            OutboxLevel::Normal
+        }
     }
 }
 
@@ -150,18 +161,6 @@ pub struct PendingWrite {
     pub sent: bool,
     /// When, on this device's clock; of several writes in one the last.
     pub written_at: UnixMillis,
-}
-
-/// How full the outbox is, writes in conflict and parked ones included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OutboxLevel {
-    /// There is room.
-    Normal,
-    /// The soft limit is reached: the app may want to tell its user.
-    Backlog,
-    /// The hard limit is reached: writes to further records are refused.
-    Blocked,
 }
 
 /// A record that changed here and on the server. Both sides are kept until

@@ -116,7 +116,7 @@ impl Worker {
         let data_version = data_version(&db).map_err(corrupt)?;
         let counts = rows::counts(&db).map_err(corrupt)?;
         let common = Arc::new(Common::default());
-        *locked(&common.backlog) = backlog(counts);
+        *locked(&common.backlog) = backlog(&options, counts);
         Ok(Self {
             db: Some(db),
             account_id: account_id.to_owned(),
@@ -274,7 +274,7 @@ impl Worker {
         let counts = rows::counts(&tx)?;
         tx.commit().map_err(sqlite)?;
         self.pace = pace;
-        *locked(&self.common.backlog) = backlog(counts);
+        *locked(&self.common.backlog) = backlog(&self.options, counts);
         Ok((done, news))
     }
 
@@ -318,11 +318,13 @@ fn session<'a>(db: &'a Connection, options: &'a StoreOptions) -> Session<'a> {
     }
 }
 
-fn backlog([waiting, conflicts, rejected]: [u32; 3]) -> Backlog {
+fn backlog(options: &StoreOptions, counts: [u32; 3]) -> Backlog {
+    let [waiting, conflicts, rejected] = counts;
     Backlog {
         waiting,
         conflicts,
         rejected,
+        level: options.level(counts.iter().sum()),
     }
 }
 

@@ -6,7 +6,7 @@ use evenkeel_proto::wire::{Record, UnixMillis, Version};
 use super::error::StoreError;
 use super::rows::{Session, Waiting, Wish};
 use super::settle::Guard;
-use super::types::{OutboxLevel, Resolution};
+use super::types::Resolution;
 use crate::changes::{Change, Origin};
 
 /// What a local write came to.
@@ -115,17 +115,6 @@ impl Session<'_> {
         wish.fields.clone_from(&wish.base);
         self.changed(&wish);
         Ok(())
-    }
-
-    pub(super) fn level(&self) -> Result<OutboxLevel, StoreError> {
-        let kept = self.counts()?.iter().sum::<u32>();
-        Ok(if kept >= self.options.outbox_hard_max {
-            OutboxLevel::Blocked
-        } else if kept >= self.options.outbox_soft_max {
-            OutboxLevel::Backlog
-        } else {
-            OutboxLevel::Normal
-        })
     }
 
     /// Folds the wish into the operation that waits, or makes a new one.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use evenkeel::store::{Resolution, SqliteStore, Verdict};
-use evenkeel::{Change, Origin, Secret, SyncClient, SyncState};
+use evenkeel::{Change, Origin, OutboxLevel, Secret, SyncClient, SyncState};
 use serde_json::json;
 
-use crate::bench::{Bench, Place, content};
+use crate::bench::{Bench, Place, content, fast};
 use crate::common::{Reply, Service, TOKEN, answer, eventually, refusal, until};
 
 fn client(service: &Service, store: &SqliteStore) -> SyncClient {
@@ -111,5 +111,33 @@ async fn a_conflict_is_decided_and_the_decision_sent() {
     assert!(matches!(handle.await, Ok(Verdict::Acknowledged { .. })));
     until(&client, "decided", |s| s.conflicts == 0 && s.pending == 0).await;
     assert_eq!(service.content("n").unwrap(), "both");
+    client.stop().await;
+}
+
+#[tokio::test]
+async fn the_status_says_how_full_the_outbox_is() {
+    let service = Service::start().await;
+    let place = Place::new();
+    let mut options = fast();
+    (options.outbox_soft_max, options.outbox_hard_max) = (2, 3);
+    let store = place.open_with(options).await;
+    service.script(|seen| match seen.path.as_str() {
+        "/api/v2/sync/push" => Reply::Full(refusal(503, "SERVICE_UNAVAILABLE")),
+        _ => Reply::Healthy,
+    });
+    let client = client(&service, &store);
+    let levels = [
+        ("a", OutboxLevel::Normal),
+        ("b", OutboxLevel::Backlog),
+        ("c", OutboxLevel::Blocked),
+    ];
+    for (id, level) in levels {
+        store.put(id, content("x")).await.unwrap();
+        until(&client, level.as_str(), |s| s.outbox == level).await;
+    }
+    service.heal();
+    client.retry_now();
+    let status = until(&client, "sent", |s| s.pending == 0).await;
+    assert_eq!(status.outbox, OutboxLevel::Normal);
     client.stop().await;
 }

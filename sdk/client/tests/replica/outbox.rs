@@ -1,6 +1,7 @@
 //! The durable outbox: folding, parking, limits, verdicts.
 
-use evenkeel::store::{OutboxLevel, RejectReason, StoreError, Verdict};
+use evenkeel::OutboxLevel;
+use evenkeel::store::{RejectReason, StoreError, Verdict};
 use evenkeel::wire::{PushAnswer, Version};
 use evenkeel::{Cause, Failure, Replica};
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cause::Cause;
 use crate::failure::Failure;
-use crate::status::SyncStatus;
+use crate::status::{OutboxLevel, SyncStatus};
 use crate::time::Timestamp;
 use crate::wire::Cursor;
 
@@ -193,6 +193,8 @@ pub struct Backlog {
     pub conflicts: u32,
     /// Operations that the server refused.
     pub rejected: u32,
+    /// How full that makes the outbox.
+    pub level: OutboxLevel,
 }
 
 /// What came of asking the app for a token.

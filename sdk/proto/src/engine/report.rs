@@ -5,7 +5,7 @@ use super::lane::LaneId;
 use super::timers::{ATTEMPTS, Timer};
 use super::{Engine, Output};
 use crate::cause::Cause;
-use crate::status::{Ask, Lifecycle, Link, SyncState, SyncStatus};
+use crate::status::{Ask, Lifecycle, Link, OutboxLevel, SyncState, SyncStatus};
 use crate::time::Timestamp;
 
 impl SyncStatus {
@@ -27,6 +27,7 @@ impl SyncStatus {
             pending: 0,
             conflicts: 0,
             rejected: 0,
+            outbox: OutboxLevel::Normal,
             ask: Ask::None,
         }
     }
@@ -118,6 +119,7 @@ impl Engine {
             pending: self.push.backlog.waiting,
             conflicts: self.push.backlog.conflicts,
             rejected: self.push.backlog.rejected,
+            outbox: self.push.backlog.level,
             ask: self.asked_of_app(cause),
         }
     }

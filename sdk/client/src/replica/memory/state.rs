@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_proto::Failure;
 use evenkeel_proto::wire::{
     Cursor, Op, Operation, PullPage, PushAnswer, PushRequest, Record, Snapshot, UnixMillis, Version,
 };
+use evenkeel_proto::{Failure, OutboxLevel};
 use serde_json::{Map, Value};
 
 use super::{ConflictingRecord, RefusedWrite, WriteError};
@@ -26,16 +26,23 @@ pub(super) struct State {
 }
 
 impl State {
+    pub(super) fn level(&self) -> OutboxLevel {
+        match self.outbox.len() + self.conflicts.len() + self.refused.len() {
+            WRITES_KEPT_MAX.. => OutboxLevel::Blocked,
+            BACKLOG_MIN.. => OutboxLevel::Backlog,
+            _ => OutboxLevel::Normal,
+        }
+    }
+
     pub(super) fn write(
         &mut self,
         id: &str,
         fields: Option<Map<String, Value>>,
     ) -> Result<Change, WriteError> {
-        let kept = self.outbox.len() + self.conflicts.len() + self.refused.len();
         let replaces = self.outbox.would_fold(id)
             || self.conflicts.contains_key(id)
             || self.refused.contains_key(id);
-        if kept >= WRITES_KEPT_MAX && !replaces {
+        if self.level() == OutboxLevel::Blocked && !replaces {
             return Err(WriteError::OutboxFull);
         }
         let now = UnixMillis(i64::try_from(wall_ms()).unwrap_or(i64::MAX));
@@ -233,3 +240,4 @@ impl State {
 }
 
 pub(super) const WRITES_KEPT_MAX: usize = 1_000;
+const BACKLOG_MIN: usize = 500;
