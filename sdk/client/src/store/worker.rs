@@ -178,7 +178,7 @@ impl Worker {
 
     fn look_closer(&mut self) -> Result<(), StoreError> {
         let counts = self.read(|session| session.counts())?;
-        *locked(&self.common.backlog) = backlog(counts);
+        *locked(&self.common.backlog) = backlog(&self.options, counts);
         self.common.touched.send_modify(|count| *count += 1);
         let signal = locked(&self.common.signal).clone();
         if let Some(signal) = signal {
