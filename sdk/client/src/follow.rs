@@ -5,6 +5,8 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use futures_core::Stream;
+
 type Step<S, T> = Pin<Box<dyn Future<Output = (Option<T>, S)> + Send>>;
 
 /// Runs `step` again and again; what it has begun survives a dropped `next`.
@@ -35,6 +37,17 @@ impl<S, T> Follow<S, T> {
 
     pub(crate) async fn next(&mut self) -> Option<T> {
         poll_fn(|cx| self.poll_next(cx)).await
+    }
+}
+
+impl<S, T> Stream for Follow<S, T>
+where
+    Self: Unpin,
+{
+    type Item = T;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        Self::poll_next(&mut self, cx)
     }
 }
 

@@ -25,6 +25,7 @@ mod clock;
 mod collection;
 mod error;
 mod handle;
+mod observe;
 mod read;
 mod replica;
 mod rows;
@@ -49,6 +50,7 @@ pub use clock::WallClock;
 pub use collection::{Collection, Item};
 pub use error::{OpenError, StoreError};
 pub use handle::WriteHandle;
+pub use observe::Observed;
 pub use types::{
     Bookmark, Conflict, Durability, Order, Page, Pending, PendingWrite, Query, RejectReason,
     Rejected, Resolution, SignOut, StoreOptions, Verdict,
@@ -147,9 +149,20 @@ impl SqliteStore {
         self.read(move |session| session.list(&query)).await
     }
 
+    /// The record as the app sees it, now and each time it looks different; see [`Observed`].
+    pub fn observe(&self, id: impl Into<String>) -> Observed<Option<Record>> {
+        observe::record(self, id.into(), Ok)
+    }
+
+    /// A part of the records as the app sees them, in order, now and each time it looks different;
+    /// see [`Observed`].
+    pub fn observe_list(&self, query: Query) -> Observed<Page<Record>> {
+        observe::list(self, query, Ok)
+    }
+
     /// The records as values of a type of the app's.
     #[must_use]
-    pub fn collection<T: Serialize + DeserializeOwned + 'static>(&self) -> Collection<T> {
+    pub fn collection<T: Serialize + DeserializeOwned + Send + 'static>(&self) -> Collection<T> {
         Collection::new(self.clone())
     }
 

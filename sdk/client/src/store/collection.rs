@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::SqliteStore;
 use super::error::StoreError;
 use super::handle::WriteHandle;
+use super::observe::{self, Observed};
 use super::types::{Page, Query};
 
 /// The store's records as values of a type: a struct of the app's fields, as serde reads and writes
@@ -42,7 +43,7 @@ pub struct Item<T> {
     pub value: T,
 }
 
-impl<T: Serialize + DeserializeOwned + 'static> Collection<T> {
+impl<T: Serialize + DeserializeOwned + Send + 'static> Collection<T> {
     pub(super) const fn new(store: SqliteStore) -> Self {
         Self {
             store,
@@ -85,13 +86,19 @@ impl<T: Serialize + DeserializeOwned + 'static> Collection<T> {
     ///
     /// [`StoreError::Shape`] where one of them does not read as the type; see also [`StoreError`].
     pub async fn list(&self, query: Query) -> Result<Page<Item<T>>, StoreError> {
-        let page = self.store.list(query).await?;
-        let items = page.items.into_iter().map(item);
-        let items = items.collect::<Result<_, _>>()?;
-        Ok(Page {
-            items,
-            next: page.next,
+        items(self.store.list(query).await?)
+    }
+
+    /// [`SqliteStore::observe`] with a value. [`StoreError::Shape`] is an item too.
+    pub fn observe(&self, id: impl Into<String>) -> Observed<Option<Item<T>>> {
+        observe::record(&self.store, id.into(), |record| {
+            record.map(item).transpose()
         })
+    }
+
+    /// [`SqliteStore::observe_list`] with values. [`StoreError::Shape`] is an item too.
+    pub fn observe_list(&self, query: Query) -> Observed<Page<Item<T>>> {
+        observe::list(&self.store, query, items)
     }
 }
 
@@ -118,6 +125,14 @@ fn item<T: DeserializeOwned>(record: Record) -> Result<Item<T>, StoreError> {
         created_at: record.created_at,
         updated_at: record.updated_at,
         value,
+    })
+}
+
+fn items<T: DeserializeOwned>(page: Page<Record>) -> Result<Page<Item<T>>, StoreError> {
+    let items = page.items.into_iter().map(item);
+    Ok(Page {
+        items: items.collect::<Result<_, _>>()?,
+        next: page.next,
     })
 }
 

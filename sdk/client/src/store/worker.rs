@@ -221,6 +221,7 @@ impl Worker {
     pub(super) fn close(&mut self) {
         self.waiters.clear();
         self.db = None;
+        self.common.touched.send_modify(|count| *count += 1);
     }
 
     /// Deletes everything, down to the bytes in the file, and closes the store.

@@ -14,6 +14,7 @@ mod conflicts;
 mod conformance;
 mod crash;
 mod files;
+mod observe;
 mod old;
 mod outbox;
 mod room;
