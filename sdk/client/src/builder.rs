@@ -10,6 +10,7 @@ use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
 use crate::client::SyncClient;
+use crate::clock;
 use crate::diagnostics::{Journal, Settings};
 use crate::error::BuildError;
 use crate::mailbox::Mailbox;
@@ -214,6 +215,7 @@ impl SyncClientBuilder {
             transport,
             floor_file,
             floors: Mutex::new(until),
+            asked_to_wait: Mutex::new(clock::now()),
             mailbox: Mailbox::new(),
             journal: Mutex::new(Journal::default()),
             hints: Mutex::default(),

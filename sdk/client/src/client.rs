@@ -52,6 +52,10 @@ impl SyncClient {
         }
     }
 
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Begins to sync, on the tokio runtime of the caller (with its I/O and time drivers enabled). On
     /// a client that runs it changes nothing, on a suspended one it is [`resume`](Self::resume).
     ///

@@ -2,6 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use evenkeel_proto::Failure;
 
 use crate::status::Status;
 
@@ -121,6 +124,27 @@ pub enum SyncOnceError {
     /// The client was stopped or suspended meanwhile.
     #[error("the client was stopped or suspended meanwhile")]
     Interrupted,
+}
+
+/// A request that the app made was not answered as wanted.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// This future runs in no tokio runtime. Await it in one.
+    #[error("not within a tokio runtime")]
+    NoRuntime,
+    /// The client is suspended: nothing was sent. Resume it first.
+    #[error("the client is suspended")]
+    Suspended,
+    /// The service asked this client to stay away: nothing was sent. Ask again after that time.
+    #[error("the service asked to be left alone for another {} s", wait.as_secs() + 1)]
+    Held {
+        /// How long from now.
+        wait: Duration,
+    },
+    /// The service refused, or could not be reached; see the failure's cause.
+    #[error(transparent)]
+    Failed(#[from] Failure),
 }
 
 fn cause_of(status: &Status) -> &'static str {

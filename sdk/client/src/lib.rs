@@ -31,6 +31,7 @@ mod builder;
 mod changes;
 mod client;
 mod clock;
+mod devices;
 mod diagnostics;
 mod error;
 mod follow;
@@ -56,7 +57,7 @@ pub use client::SyncClient;
 pub use diagnostics::{
     Diagnostics, Lane, LaneCounters, PastFailure, PastStatus, Settings, StreamCounters,
 };
-pub use error::{BuildError, StartError, SuspendError, SyncOnceError};
+pub use error::{BuildError, RequestError, StartError, SuspendError, SyncOnceError};
 pub use mailbox::Network;
 pub use once::SyncReport;
 pub use replica::{

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use evenkeel_proto::Timestamp;
 use evenkeel_proto::engine::{Backlog, Floors};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) floor_file: Option<FloorFile>,
     /// What the next run of the actor has to respect.
     pub(crate) floors: Mutex<Until>,
+    /// Until when the service wants no requests of the app's own.
+    pub(crate) asked_to_wait: Mutex<Timestamp>,
     pub(crate) mailbox: Mailbox,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) changes: broadcast::Sender<Change>,

@@ -177,6 +177,16 @@ impl Tokens {
     }
 }
 
+/// What it means for a request that there is no token.
+pub(crate) fn no_token(error: engine::TokenError) -> Failure {
+    match error {
+        engine::TokenError::SignedOut => {
+            Failure::local(Cause::AuthRequired, "the user is signed out")
+        }
+        _ => Failure::local(Cause::TokenUnavailable, "no token can be had at the moment"),
+    }
+}
+
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tokens")

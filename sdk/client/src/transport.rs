@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel_proto::failure::Request;
-use evenkeel_proto::wire::{PullPage, PushAnswer, PushRequest, Secret, Snapshot, path};
+use evenkeel_proto::wire::{
+    DeviceList, PullPage, PushAnswer, PushRequest, RevokeAnswer, Secret, Snapshot, path,
+};
 use evenkeel_proto::{Cause, Failure};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -180,6 +182,42 @@ impl Transport {
         .await
     }
 
+    pub(crate) async fn devices(&self, token: &Secret) -> Result<DeviceList, Failure> {
+        let url = self.endpoints.at(path::DEVICES);
+        self.small(token, Method::GET, url).await
+    }
+
+    pub(crate) async fn revoke_device(
+        &self,
+        token: &Secret,
+        id: &str,
+    ) -> Result<RevokeAnswer, Failure> {
+        let mut url = self.endpoints.at(path::DEVICES);
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.extend([id, "revoke"]);
+        }
+        self.small(token, Method::POST, url).await
+    }
+
+    /// A request of the app's own, with a small answer.
+    async fn small<T: DeserializeOwned + Send + 'static>(
+        &self,
+        token: &Secret,
+        method: Method,
+        url: Url,
+    ) -> Result<T, Failure> {
+        within(self.timeouts.data, async {
+            let request = self.request(method, url);
+            let request = request.header(AUTHORIZATION, bearer(token)?);
+            let none = Progress::none();
+            let answer = self
+                .exchange(Request::Other, token, request, LIST_BYTES_MAX, &none)
+                .await?;
+            body::parse(Request::Other, answer).await
+        })
+        .await
+    }
+
     async fn read<T: DeserializeOwned + Send + 'static>(
         &self,
         kind: Request,
@@ -300,6 +338,8 @@ const LOOPBACK: [SocketAddr; 2] = [
 ];
 const JSON: &str = "application/json";
 const MARGIN: Duration = Duration::from_secs(10);
+/// An account keeps every device that it ever had.
+const LIST_BYTES_MAX: usize = 4 << 20;
 const SLOWNESS_MAX: u32 = 10;
 
 /// Finds half-open connections that nobody writes to; the watchdogs find the rest.

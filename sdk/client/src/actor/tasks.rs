@@ -19,6 +19,7 @@ use crate::diagnostics::Lane;
 use crate::guard::{caught, locked};
 use crate::replica::{BatchLimits, ReplicaError, ReplicaFuture};
 use crate::shared::Shared;
+use crate::token::no_token;
 use crate::transport::{Progress, StreamItem, Ticket};
 
 pub(super) type Work = Pin<Box<dyn Future<Output = Finished> + Send>>;
@@ -50,13 +51,6 @@ impl Answer {
             Self::Token(Err(error)) => Some(Cow::Owned(no_token(*error))),
             _ => None,
         }
-    }
-}
-
-fn no_token(error: TokenError) -> Failure {
-    match error {
-        TokenError::SignedOut => Failure::local(Cause::AuthRequired, "the user is signed out"),
-        _ => Failure::local(Cause::TokenUnavailable, "no token can be had at the moment"),
     }
 }
 
