@@ -52,8 +52,8 @@ pub use error::{OpenError, StoreError};
 pub use handle::WriteHandle;
 pub use observe::Observed;
 pub use types::{
-    Bookmark, Conflict, Durability, Order, Page, Pending, PendingWrite, Query, RejectReason,
-    Rejected, Resolution, SignOut, StoreOptions, Verdict,
+    Bookmark, Bootstrap, Conflict, Durability, Order, Page, Pending, PendingWrite, Query,
+    RejectReason, Rejected, Resolution, SignOut, StoreOptions, Verdict,
 };
 
 use crate::guard::locked;
@@ -129,6 +129,21 @@ impl SqliteStore {
         self.write(move |session| session.write(&id, None)).await
     }
 
+    /// Takes over what the app had before there was a service, as local writes that go to the server
+    /// like any other: a record that it has too is merged, or in conflict. All of them or none, and
+    /// once per store: an app can call it at each start. They do not count against the outbox's limits.
+    ///
+    /// Of a record the id, both times and the fields are used. Records that the store knows already and
+    /// deleted ones are left out.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`]; nothing was taken.
+    pub async fn bootstrap(&self, records: Vec<Record>) -> Result<Bootstrap, StoreError> {
+        self.call(move |worker| worker.transact(|session, _| session.bootstrap(records)))
+            .await
+    }
+
     /// The record as the app sees it, with the local writes on top; `None` where there is none, or it
     /// was deleted.
     ///
@@ -174,8 +189,7 @@ impl SqliteStore {
     pub async fn pending(&self) -> Result<Pending, StoreError> {
         let pending = |session: &Session<'_>| {
             let operations = session.pending()?;
-            let kept = session.counts()?.iter().sum();
-            let level = session.options.level(kept);
+            let level = session.options.level(session.counts()?.kept);
             Ok(Pending { operations, level })
         };
         self.read(pending).await

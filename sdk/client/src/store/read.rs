@@ -23,6 +23,13 @@ impl Session<'_> {
         }
     }
 
+    /// Whether the app wrote the record, and the server has not answered for that.
+    pub(super) fn is_local(&self, id: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM local WHERE record_id = ?1)";
+        let mut statement = self.db.prepare_cached(sql)?;
+        Ok(statement.query_row([id], |row| row.get(0))?)
+    }
+
     pub(super) fn list(&self, query: &Query) -> Result<Page<Record>, StoreError> {
         let limit = query.limit.clamp(1, LIST_MAX);
         let shape = Shape::of(query.order);

@@ -1,5 +1,6 @@
 //! The tables, row by row. What a row means for another is not known here.
 
+use evenkeel_proto::engine::Backlog;
 use evenkeel_proto::merge::Fields;
 use evenkeel_proto::wire::{Op, Operation, Record, UnixMillis, Version};
 use rusqlite::types::Type;
@@ -59,6 +60,26 @@ pub(super) struct Sketch {
     pub(super) seq: i64,
     pub(super) record_id: String,
     pub(super) sent_ms: Option<(i64, i64)>,
+}
+
+/// How many operations there are.
+pub(super) struct Counts {
+    pub(super) waiting: u32,
+    pub(super) conflicts: u32,
+    pub(super) rejected: u32,
+    /// How many of all of these count against the outbox's limits.
+    pub(super) kept: u32,
+}
+
+impl Counts {
+    pub(super) const fn backlog(&self, options: &StoreOptions) -> Backlog {
+        Backlog {
+            waiting: self.waiting,
+            conflicts: self.conflicts,
+            rejected: self.rejected,
+            level: options.level(self.kept),
+        }
+    }
 }
 
 impl Wish {
@@ -239,6 +260,20 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// An operation that does not count against the outbox's limits.
+    pub(super) fn import(&self, wish: &Wish) -> Result<(), StoreError> {
+        let request_id = self.enqueue(wish, None, false)?;
+        let sql = "UPDATE outbox SET imported = 1 WHERE request_id = ?1";
+        self.db.prepare_cached(sql)?.execute([request_id])?;
+        Ok(())
+    }
+
+    /// Whether the app's earlier records were taken over already; from now on they are.
+    pub(super) fn mark_bootstrapped(&self) -> Result<bool, StoreError> {
+        let sql = "UPDATE meta SET bootstrapped_ms = ?1 WHERE bootstrapped_ms IS NULL";
+        Ok(self.db.execute(sql, [self.now_ms])? == 0)
+    }
+
     pub(super) fn mark_sent(&self, seq: i64, body: &str) -> Result<(), StoreError> {
         let sql = "UPDATE outbox SET body = ?2, sent_first_ms = coalesce(sent_first_ms, ?3), \
                    sent_last_ms = ?3 WHERE seq = ?1";
@@ -347,8 +382,7 @@ impl Session<'_> {
         Ok(statement.query_row([id], wish).optional()?)
     }
 
-    /// How many operations wait, are in conflict, and are parked.
-    pub(super) fn counts(&self) -> Result<[u32; 3], StoreError> {
+    pub(super) fn counts(&self) -> Result<Counts, StoreError> {
         counts(self.db)
     }
 
@@ -371,11 +405,23 @@ impl Session<'_> {
     }
 }
 
-pub(super) fn counts(db: &Connection) -> Result<[u32; 3], StoreError> {
+pub(super) fn counts(db: &Connection) -> Result<Counts, StoreError> {
     let sql = "SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM conflicts), \
-               (SELECT count(*) FROM parked)";
+               (SELECT count(*) FROM parked), (SELECT count(*) FROM outbox WHERE imported)";
     let mut statement = db.prepare_cached(sql)?;
-    let counts = statement.query_row([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]));
+    let counts = statement.query_row([], |row| {
+        let imported: u32 = row.get(3)?;
+        let counts = Counts {
+            waiting: row.get(0)?,
+            conflicts: row.get(1)?,
+            rejected: row.get(2)?,
+            kept: 0,
+        };
+        Ok(Counts {
+            kept: counts.waiting + counts.conflicts + counts.rejected - imported,
+            ..counts
+        })
+    });
     Ok(counts?)
 }
 

@@ -260,6 +260,19 @@ pub enum Verdict {
     },
 }
 
+/// What came of [`bootstrap`](super::SqliteStore::bootstrap).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Bootstrap {
+    /// They are local writes now.
+    Taken {
+        /// How many. The others were known already, or deleted.
+        records: u64,
+    },
+    /// It was done before: nothing changed.
+    DoneBefore,
+}
+
 /// What becomes of the data when the user signs out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignOut {

@@ -116,7 +116,7 @@ impl Worker {
         let data_version = data_version(&db).map_err(corrupt)?;
         let counts = rows::counts(&db).map_err(corrupt)?;
         let common = Arc::new(Common::default());
-        *locked(&common.backlog) = backlog(&options, counts);
+        *locked(&common.backlog) = counts.backlog(&options);
         Ok(Self {
             db: Some(db),
             account_id: account_id.to_owned(),
@@ -178,7 +178,7 @@ impl Worker {
 
     fn look_closer(&mut self) -> Result<(), StoreError> {
         let counts = self.read(|session| session.counts())?;
-        *locked(&self.common.backlog) = backlog(&self.options, counts);
+        *locked(&self.common.backlog) = counts.backlog(&self.options);
         self.common.touched.send_modify(|count| *count += 1);
         let signal = locked(&self.common.signal).clone();
         if let Some(signal) = signal {
@@ -238,7 +238,7 @@ impl Worker {
             for table in tables {
                 session.db.execute(&format!("DELETE FROM {table}"), [])?;
             }
-            let sql = "UPDATE meta SET account_id = NULL, cursor = NULL";
+            let sql = "UPDATE meta SET account_id = NULL, cursor = NULL, bootstrapped_ms = NULL";
             session.db.execute(sql, [])?;
             session.db.execute("UPDATE lease SET status = NULL", [])?;
             session.news.wrote = true;
@@ -275,7 +275,7 @@ impl Worker {
         let counts = rows::counts(&tx)?;
         tx.commit().map_err(sqlite)?;
         self.pace = pace;
-        *locked(&self.common.backlog) = backlog(&self.options, counts);
+        *locked(&self.common.backlog) = counts.backlog(&self.options);
         Ok((done, news))
     }
 
@@ -316,16 +316,6 @@ fn session<'a>(db: &'a Connection, options: &'a StoreOptions) -> Session<'a> {
         options,
         now_ms: rows::signed(options.wall_clock.unix_ms()),
         news: News::default(),
-    }
-}
-
-fn backlog(options: &StoreOptions, counts: [u32; 3]) -> Backlog {
-    let [waiting, conflicts, rejected] = counts;
-    Backlog {
-        waiting,
-        conflicts,
-        rejected,
-        level: options.level(counts.iter().sum()),
     }
 }
 

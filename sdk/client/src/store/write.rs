@@ -6,7 +6,7 @@ use evenkeel_proto::wire::{Record, UnixMillis, Version};
 use super::error::StoreError;
 use super::rows::{Session, Waiting, Wish};
 use super::settle::Guard;
-use super::types::Resolution;
+use super::types::{Bootstrap, Resolution};
 use crate::changes::{Change, Origin};
 
 /// What a local write came to.
@@ -24,9 +24,7 @@ impl Session<'_> {
         id: &str,
         wanted: Option<Fields>,
     ) -> Result<Written, StoreError> {
-        if !(1..=ID_CHARS_MAX).contains(&id.chars().count()) {
-            return Err(StoreError::Id);
-        }
+        check_id(id)?;
         let view = self.view(id)?;
         let latest = self.latest(id)?;
         let conflict = self.take_conflict(id)?;
@@ -60,6 +58,29 @@ impl Session<'_> {
         let mut fields = self.view(id)?.ok_or(StoreError::NotFound)?.fields;
         fields.extend(changes);
         self.write(id, Some(fields))
+    }
+
+    /// Takes over what the app had before there was a service; see
+    /// [`SqliteStore::bootstrap`](super::SqliteStore::bootstrap).
+    pub(super) fn bootstrap(&mut self, records: Vec<Record>) -> Result<Bootstrap, StoreError> {
+        let mut taken = 0;
+        if self.mark_bootstrapped()? {
+            return Ok(Bootstrap::DoneBefore);
+        }
+        for record in records {
+            check_id(&record.id)?;
+            let known = self.record(&record.id)?.is_some() || self.is_local(&record.id)?;
+            if known || record.is_deleted() {
+                continue;
+            }
+            let mut wish = based_on(&record.id, None);
+            wish.fields = Some(without_ours(record.fields));
+            (wish.created_at, wish.updated_at) = (record.created_at, record.updated_at);
+            self.changed(&wish);
+            self.import(&wish)?;
+            taken += 1;
+        }
+        Ok(Bootstrap::Taken { records: taken })
     }
 
     pub(super) fn resolve(
@@ -145,7 +166,7 @@ impl Session<'_> {
     }
 
     fn check_room(&self) -> Result<(), StoreError> {
-        let kept = self.counts()?.iter().sum::<u32>();
+        let kept = self.counts()?.kept;
         if kept >= self.options.outbox_hard_max {
             return Err(StoreError::OutboxFull { kept });
         }
@@ -172,6 +193,11 @@ fn based_on(id: &str, server: Option<&Record>) -> Wish {
         created_at: live.map_or(UnixMillis(0), |record| record.created_at),
         updated_at: live.map_or(UnixMillis(0), |record| record.updated_at),
     }
+}
+
+fn check_id(id: &str) -> Result<(), StoreError> {
+    let fits = (1..=ID_CHARS_MAX).contains(&id.chars().count());
+    fits.then_some(()).ok_or(StoreError::Id)
 }
 
 /// The names that are not the app's never travel among its fields, so they must not look changed.

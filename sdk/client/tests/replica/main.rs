@@ -7,6 +7,7 @@
 )]
 
 mod bench;
+mod bootstrap;
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
