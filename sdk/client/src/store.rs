@@ -49,6 +49,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use clock::WallClock;
 pub use collection::{Collection, Item};
 pub use error::{OpenError, StoreError};
+pub use evenkeel_proto::merge::Clash;
 pub use handle::WriteHandle;
 pub use observe::Observed;
 pub use types::{
