@@ -27,6 +27,7 @@ mod error;
 mod handle;
 mod observe;
 mod read;
+mod recover;
 mod replica;
 mod rows;
 mod schema;
@@ -39,6 +40,7 @@ mod write;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use evenkeel_proto::wire::Record;
 use serde::Serialize;
@@ -52,6 +54,7 @@ pub use error::{OpenError, StoreError};
 pub use evenkeel_proto::merge::Clash;
 pub use handle::WriteHandle;
 pub use observe::Observed;
+pub use recover::Recovery;
 pub use types::{
     Bookmark, Bootstrap, Conflict, Durability, Order, Page, Pending, PendingWrite, Query,
     RejectReason, Rejected, Resolution, SignOut, StoreOptions, Verdict,
@@ -87,6 +90,33 @@ impl SqliteStore {
     ) -> Result<Self, OpenError> {
         let (jobs, common) = worker::start(path.into(), account_id.into(), options).await?;
         Ok(Self { jobs, common })
+    }
+
+    /// Makes a damaged store of this account's usable again: what the app wrote and the server has not
+    /// answered for is kept wherever it can be read, and the server's records come again with the next
+    /// sync. A copy of the damaged file stays beside it. It must be closed, in every process.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]: [`NotAStore`](OpenError::NotAStore) or [`Corrupt`](OpenError::Corrupt) where
+    /// not even whose store it is can be read, [`Busy`](OpenError::Busy) where somebody has it open. The
+    /// file is as it was.
+    pub async fn recover(
+        path: impl Into<PathBuf>,
+        account_id: impl Into<String>,
+    ) -> Result<Recovery, OpenError> {
+        let (path, account_id) = (path.into(), account_id.into());
+        let unusable = |message: String| OpenError::Unusable {
+            path: path.clone(),
+            message,
+        };
+        let (done, recovered) = oneshot::channel();
+        let file = path.clone();
+        let work = move || drop(done.send(recover::recover(&file, &account_id)));
+        let thread = thread::Builder::new().name("evenkeel-recover".into());
+        thread.spawn(work).map_err(|e| unusable(e.to_string()))?;
+        let lost = |_| Err(unusable("recovering it panicked".into()));
+        recovered.await.unwrap_or_else(lost)
     }
 
     /// Writes a record as a whole: fields that are not in `fields` are removed. The service's five names

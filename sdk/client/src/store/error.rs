@@ -31,7 +31,8 @@ pub enum OpenError {
         /// The latest one that this release knows.
         known: i64,
     },
-    /// The store is damaged. Copy the file away before anything else: local writes may be in it.
+    /// The store is damaged: [`SqliteStore::recover`](super::SqliteStore::recover) saves what the app
+    /// wrote.
     #[error("the store is damaged: {message}")]
     Corrupt {
         /// What was found.

@@ -25,8 +25,7 @@ pub(super) fn open(
     loop {
         let error = match prepare(path, account_id, options) {
             Ok(db) => return Ok(db),
-            Err(Stop::Typed(error)) => error,
-            Err(Stop::Sqlite(error)) => classify(path, &error),
+            Err(stop) => refusal(path, stop),
         };
         // SQLite does not wait by itself where that could come to a deadlock.
         if error != OpenError::Busy || Instant::now() >= last {
@@ -37,9 +36,15 @@ pub(super) fn open(
 }
 
 /// `Err` of one kind or the other, so that `?` works on both.
-enum Stop {
+pub(super) enum Stop {
     Typed(OpenError),
     Sqlite(rusqlite::Error),
+}
+
+impl From<OpenError> for Stop {
+    fn from(error: OpenError) -> Self {
+        Self::Typed(error)
+    }
 }
 
 impl From<rusqlite::Error> for Stop {
@@ -87,7 +92,7 @@ fn prepare(path: &Path, account_id: &str, options: &StoreOptions) -> Result<Conn
 }
 
 /// The store's format; 0 for an empty file. Within a transaction: another process may be making it.
-fn recognize(db: &Connection, path: &Path) -> Result<i64, Stop> {
+pub(super) fn recognize(db: &Connection, path: &Path) -> Result<i64, Stop> {
     let application_id: i64 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let empty = db.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| {
@@ -108,7 +113,7 @@ fn recognize(db: &Connection, path: &Path) -> Result<i64, Stop> {
     Ok(version)
 }
 
-fn check_integrity(db: &Connection) -> Result<(), Stop> {
+pub(super) fn check_integrity(db: &Connection) -> Result<(), Stop> {
     let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict == "ok" {
         return Ok(());
@@ -122,7 +127,7 @@ pub(super) fn owner(db: &Connection) -> Result<Option<String>, rusqlite::Error> 
     statement.query_row([], |row| row.get(0))
 }
 
-fn check_account(db: &Connection, account_id: &str) -> Result<(), Stop> {
+pub(super) fn check_account(db: &Connection, account_id: &str) -> Result<(), Stop> {
     if owner(db)?.is_some_and(|owner| owner != account_id) {
         return Err(Stop::Typed(OpenError::WrongAccount));
     }
@@ -146,6 +151,13 @@ fn migrate(db: &mut Connection, path: &Path) -> Result<(), Stop> {
         tx.commit()?;
     }
     Ok(())
+}
+
+pub(super) fn refusal(path: &Path, stop: Stop) -> OpenError {
+    match stop {
+        Stop::Typed(error) => error,
+        Stop::Sqlite(error) => classify(path, &error),
+    }
 }
 
 fn classify(path: &Path, error: &rusqlite::Error) -> OpenError {
@@ -173,6 +185,6 @@ const MIGRATIONS: [&str; 3] = [
 const APPLICATION_ID: i64 = 0x45_76_6b_6c;
 const ACCOUNT_ID_CHARS_MAX: usize = 256;
 /// How long another process may be waited for.
-const BUSY_MAX: Duration = Duration::from_secs(5);
+pub(super) const BUSY_MAX: Duration = Duration::from_secs(5);
 const BUSY_NAP: Duration = Duration::from_millis(20);
 const STATEMENTS_CACHED_MAX: usize = 64;

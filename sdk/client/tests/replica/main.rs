@@ -18,5 +18,6 @@ mod files;
 mod observe;
 mod old;
 mod outbox;
+mod recover;
 mod room;
 mod views;
