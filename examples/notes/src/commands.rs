@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use crate::app;
 use crate::cli::{self, Cli, Command, Service, Side};
 use crate::exit::{Code, Failed};
 use crate::note::{self, Fields, Note};
@@ -19,9 +20,7 @@ use crate::write::{Writer, reason_words};
 pub(crate) async fn run(cli: Cli, output: &Output) -> Result<Code, Failed> {
     let service = &cli.service;
     match cli.command {
-        None => Err(Failed::usage(
-            "the app needs a terminal; see `notes --help` for the commands",
-        )),
+        None => app::run(service).await,
         Some(Command::Add(args)) => add(service, args, output).await,
         Some(Command::List(args)) => list(service, args, output).await,
         Some(Command::Edit(args)) => edit(service, args, output).await,
@@ -214,7 +213,7 @@ async fn conflicts(service: &Service, output: &Output) -> Result<Code, Failed> {
         });
         let side = |record: &Option<Record>| {
             let note = record.as_ref().map(|record| Note::of(&record.fields));
-            note.map_or("(deleted)".to_owned(), |note| note.headline().to_owned())
+            note.map_or("(deleted)".to_owned(), |note| note.headline())
         };
         let words = format!(
             "{}  mine: {}  theirs: {}  ({})",

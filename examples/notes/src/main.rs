@@ -4,6 +4,7 @@
 //! and await the verdict), `commands.rs` (read, resolve) and `app.rs` (follow changes and statuses);
 //! everything else is a terminal's business.
 
+mod app;
 mod cli;
 mod commands;
 mod exit;

@@ -53,13 +53,17 @@ impl Note {
         fields
     }
 
-    /// One line to know it by.
-    pub(crate) fn headline(&self) -> &str {
+    /// One line to know it by, without what would command a terminal.
+    pub(crate) fn headline(&self) -> String {
         let lines = [self.title.as_str()]
             .into_iter()
             .chain(self.content.lines());
         let mut lines = lines.map(str::trim).filter(|line| !line.is_empty());
-        lines.next().unwrap_or("(empty)")
+        let line = lines.next().unwrap_or("(empty)");
+        let shown = line.chars().take(HEADLINE_CHARS_MAX);
+        shown
+            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+            .collect()
     }
 }
 
@@ -106,3 +110,4 @@ pub(crate) fn line(record: &Record) -> Value {
 pub(crate) const TITLE: &str = "title";
 pub(crate) const CONTENT: &str = "content";
 pub(crate) const PINNED: &str = "isPinned";
+const HEADLINE_CHARS_MAX: usize = 200;
