@@ -38,6 +38,7 @@ mod follow;
 mod guard;
 mod mailbox;
 mod once;
+mod progress;
 mod replica;
 mod settings;
 mod shared;
@@ -47,7 +48,7 @@ pub mod store;
 mod token;
 mod transport;
 
-pub use evenkeel_proto::engine::Backlog;
+pub use evenkeel_proto::engine::{Backlog, Pulled};
 pub use evenkeel_proto::wire::{self, Cursor, Record, Secret};
 pub use evenkeel_proto::{Ask, Cause, Failure, Layer, Lifecycle, Link, OutboxLevel, SyncState};
 
@@ -61,8 +62,8 @@ pub use error::{BuildError, RequestError, StartError, SuspendError, SyncOnceErro
 pub use mailbox::Network;
 pub use once::SyncReport;
 pub use replica::{
-    BatchLimits, ConflictingRecord, MemoryReplica, RefusedWrite, Replica, ReplicaError,
-    ReplicaFuture, ReplicaSignal, WriteError,
+    BatchLimits, ConflictingRecord, MemoryReplica, PageBody, RefusedWrite, Replica, ReplicaError,
+    ReplicaFuture, ReplicaSignal, SnapshotBody, WriteError,
 };
 pub use settings::{Limits, ProxySetting, TicketCarrier, Timeouts};
 pub use status::{Status, StatusChanges};

@@ -1,17 +1,22 @@
 //! Where the data lives: what the client asks of a store.
 
+mod body;
 mod memory;
 mod outbox;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
 use evenkeel_proto::Failure;
-use evenkeel_proto::engine::Backlog;
-use evenkeel_proto::wire::{Cursor, PullPage, PushAnswer, PushRequest, Snapshot};
+use evenkeel_proto::engine::{Backlog, Pulled};
+use evenkeel_proto::wire::{Cursor, PushAnswer, PushRequest};
 
+pub use body::{PageBody, SnapshotBody};
 pub use memory::{ConflictingRecord, MemoryReplica, RefusedWrite, WriteError};
+
+pub(crate) use body::{Body, Content};
 
 use crate::changes::Change;
 use crate::shared::Shared;
@@ -36,15 +41,26 @@ pub trait Replica: Send + Sync + 'static {
     fn backlog(&self) -> Backlog;
 
     /// Applies a page that was read from `from`, and moves the cursor to the page's `nextCursor` if
-    /// that is further. Idempotent: a record is changed only by a higher version than it has. A page
+    /// that is further. Returns what the page said, and what changed by it. Idempotent: a record is
+    /// changed only by a higher version than it has. A page that asks for a reset changes nothing. One
     /// that begins beyond the replica's own cursor would leave a hole: it changes nothing and
     /// answers [`ReplicaError::Gap`].
-    fn apply_page(&self, from: Cursor, page: PullPage) -> ReplicaFuture<'_, Vec<Change>>;
+    fn apply_page(&self, from: Cursor, page: PageBody) -> ReplicaFuture<'_, (Pulled, Vec<Change>)>;
 
     /// Replaces all records by the snapshot's (local writes that wait stay on top), and sets the cursor
-    /// to `resume`, or to the snapshot's own where that is `None`.
-    fn replace(&self, snapshot: Snapshot, resume: Option<Cursor>)
-    -> ReplicaFuture<'_, Vec<Change>>;
+    /// to `resume`, or to the snapshot's own where that is `None`. Returns the cursor, and what changed.
+    fn replace(
+        &self,
+        snapshot: SnapshotBody,
+        resume: Option<Cursor>,
+    ) -> ReplicaFuture<'_, (Cursor, Vec<Change>)>;
+
+    /// A directory of the app's for answers that are too large for memory (pages beyond 1 MiB,
+    /// snapshots), until they are applied. They are in unnamed files there, gone with the process.
+    /// `None`, the default, keeps them in memory.
+    fn spool_dir(&self) -> Option<PathBuf> {
+        None
+    }
 
     /// The oldest waiting operations, at most so many and so large together (but at least one);
     /// `None` when nothing waits. They stay in the outbox, and are given again with the same
@@ -69,8 +85,8 @@ pub struct BatchLimits {
     pub bytes_max: usize,
 }
 
-/// The replica failed. The client tells so in its status (`store_failed`, `storage_full`) and tries
-/// again by itself.
+/// The replica could not do it. The client tells so in its status (`store_failed`, `storage_full`, or
+/// what is wrong with an answer) and tries again by itself.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplicaError {
@@ -82,6 +98,10 @@ pub enum ReplicaError {
         /// How far the replica has come.
         cursor: Cursor,
     },
+    /// The page or snapshot is not what the contract says: the service's fault, not the store's.
+    /// [`PageBody`] and [`SnapshotBody`] say so.
+    #[error("{0}")]
+    Unreadable(Failure),
     /// No room is left: the user has to make some.
     #[error("no room is left for the store")]
     Full,
@@ -120,16 +140,20 @@ impl<R: Replica + ?Sized> Replica for Arc<R> {
         (**self).backlog()
     }
 
-    fn apply_page(&self, from: Cursor, page: PullPage) -> ReplicaFuture<'_, Vec<Change>> {
+    fn apply_page(&self, from: Cursor, page: PageBody) -> ReplicaFuture<'_, (Pulled, Vec<Change>)> {
         (**self).apply_page(from, page)
     }
 
     fn replace(
         &self,
-        snapshot: Snapshot,
+        snapshot: SnapshotBody,
         resume: Option<Cursor>,
-    ) -> ReplicaFuture<'_, Vec<Change>> {
+    ) -> ReplicaFuture<'_, (Cursor, Vec<Change>)> {
         (**self).replace(snapshot, resume)
+    }
+
+    fn spool_dir(&self) -> Option<PathBuf> {
+        (**self).spool_dir()
     }
 
     fn take_batch(&self, limits: BatchLimits) -> ReplicaFuture<'_, Option<PushRequest>> {

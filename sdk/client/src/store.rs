@@ -38,7 +38,7 @@ mod worker;
 mod write;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
@@ -73,6 +73,8 @@ use write::Written;
 pub struct SqliteStore {
     jobs: mpsc::Sender<Job>,
     common: Arc<Common>,
+    /// Where the file is.
+    dir: Arc<Path>,
 }
 
 impl SqliteStore {
@@ -88,8 +90,13 @@ impl SqliteStore {
         account_id: impl Into<String>,
         options: StoreOptions,
     ) -> Result<Self, OpenError> {
-        let (jobs, common) = worker::start(path.into(), account_id.into(), options).await?;
-        Ok(Self { jobs, common })
+        let path = path.into();
+        let dir = match path.parent() {
+            Some(dir) if dir != Path::new("") => Arc::from(dir),
+            _ => Arc::from(Path::new(".")),
+        };
+        let (jobs, common) = worker::start(path, account_id.into(), options).await?;
+        Ok(Self { jobs, common, dir })
     }
 
     /// Makes a damaged store of this account's usable again: what the app wrote and the server has not

@@ -5,6 +5,7 @@ mod classify;
 mod endpoints;
 mod resolve;
 mod scrub;
+mod spool;
 mod stream;
 mod ticket;
 mod tls;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evenkeel_proto::failure::Request;
 use evenkeel_proto::wire::{
-    DeviceList, PullPage, PushAnswer, PushRequest, RevokeAnswer, Secret, Snapshot, path,
+    DeviceList, Listing, PushAnswer, PushRequest, RevokeAnswer, Secret, path,
 };
 use evenkeel_proto::{Cause, Failure};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
@@ -30,8 +31,9 @@ pub use resolve::{Resolver, ResolverFuture};
 
 pub(crate) use resolve::Adapter;
 
-pub(crate) use body::Progress;
+pub(crate) use body::{HEAD_BYTES, unreadable};
 pub(crate) use endpoints::Endpoints;
+pub(crate) use spool::Spool;
 pub(crate) use stream::{OpenStream, StreamItem};
 pub(crate) use ticket::Ticket;
 pub(crate) use tls::{certificates, tls_config};
@@ -39,6 +41,7 @@ pub(crate) use tls::{certificates, tls_config};
 use self::classify::classify;
 use crate::error::BuildError;
 use crate::guard::locked;
+use crate::replica::{Body, PageBody, SnapshotBody};
 use crate::settings::{Limits, ProxySetting, TicketCarrier, Timeouts};
 
 /// One deployment of the service, and how to speak with it.
@@ -108,7 +111,7 @@ impl Transport {
             let request = request.header(AUTHORIZATION, bearer(token)?);
             let limit = self.limits.small_bytes_max;
             let answer = self
-                .exchange(Request::Ticket, token, request, limit, &Progress::none())
+                .exchange(Request::Ticket, token, request, limit)
                 .await?;
             ticket::read(&answer, self.carrier)
         })
@@ -138,26 +141,27 @@ impl Transport {
         &self,
         token: &Secret,
         from: u64,
-        progress: &Progress,
-    ) -> Result<PullPage, Failure> {
+        spool: Spool,
+    ) -> Result<PageBody, Failure> {
         let mut url = self.endpoints.at(path::PULL);
         url.query_pairs_mut()
             .append_pair("cursor", &from.to_string());
         let limit = self.limits.pull_bytes_max;
-        self.read(Request::Pull, token, url, limit, progress).await
+        let body = self.read(Request::Pull, token, url, limit, spool).await;
+        body.map(PageBody)
     }
 
     pub(crate) async fn snapshot(
         &self,
         token: &Secret,
-        progress: &Progress,
-    ) -> Result<Snapshot, Failure> {
+        spool: Spool,
+    ) -> Result<SnapshotBody, Failure> {
         let mut url = self.endpoints.at(path::NOTES);
         // Tombstones too: a later page may repeat a change from before a deletion.
         url.query_pairs_mut().append_pair("includeDeleted", "true");
         let limit = self.limits.snapshot_bytes_max;
-        self.read(Request::Snapshot, token, url, limit, progress)
-            .await
+        let body = self.read(Request::Snapshot, token, url, limit, spool).await;
+        body.map(SnapshotBody)
     }
 
     pub(crate) async fn push(
@@ -174,9 +178,7 @@ impl Transport {
                 .header(CONTENT_TYPE, HeaderValue::from_static(JSON))
                 .body(body);
             let limit = self.limits.push_answer_bytes_max;
-            let answer = self
-                .exchange(Request::Push, token, request, limit, &Progress::none())
-                .await?;
+            let answer = self.exchange(Request::Push, token, request, limit).await?;
             body::parse(Request::Push, answer).await
         })
         .await
@@ -209,32 +211,30 @@ impl Transport {
         within(self.timeouts.data, async {
             let request = self.request(method, url);
             let request = request.header(AUTHORIZATION, bearer(token)?);
-            let none = Progress::none();
             let answer = self
-                .exchange(Request::Other, token, request, LIST_BYTES_MAX, &none)
+                .exchange(Request::Other, token, request, LIST_BYTES_MAX)
                 .await?;
             body::parse(Request::Other, answer).await
         })
         .await
     }
 
-    async fn read<T: DeserializeOwned + Send + 'static>(
+    /// A large answer: it comes as a whole, but is not looked at yet.
+    async fn read<W: Listing + Send + 'static>(
         &self,
         kind: Request,
         token: &Secret,
         url: Url,
         bytes_max: usize,
-        progress: &Progress,
-    ) -> Result<T, Failure> {
-        // A large answer may take its time as long as it comes; dripping has an end.
+        spool: Spool,
+    ) -> Result<Body<W>, Failure> {
+        // It may take its time as long as it comes; dripping has an end.
         within(self.timeouts.data * SLOWNESS_MAX, async {
             let request = self
                 .request(Method::GET, url)
                 .header(AUTHORIZATION, bearer(token)?);
-            let answer = self
-                .exchange(kind, token, request, bytes_max, progress)
-                .await?;
-            body::parse(kind, answer).await
+            let response = self.accepted(kind, token, request).await?;
+            spool.receive(kind, response, bytes_max).await
         })
         .await
     }
@@ -264,11 +264,21 @@ impl Transport {
         token: &Secret,
         request: reqwest::RequestBuilder,
         bytes_max: usize,
-        progress: &Progress,
     ) -> Result<Answer, Failure> {
+        let response = self.accepted(kind, token, request).await?;
+        body::whole(response, bytes_max).await
+    }
+
+    /// The answer if it is a 2xx, its body still to come; a failure otherwise.
+    async fn accepted(
+        &self,
+        kind: Request,
+        token: &Secret,
+        request: reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, Failure> {
         let response = self.send(request).await?;
         if response.status().is_success() {
-            return body::whole(response, bytes_max, progress).await;
+            return Ok(response);
         }
         Err(body::refusal(kind, token, response, self.limits.small_bytes_max).await)
     }

@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Service, builder, degraded, synced, until};
-use evenkeel::wire::{PullPage, PushAnswer, PushRequest, Snapshot};
+use evenkeel::wire::{PushAnswer, PushRequest};
 use evenkeel::{
-    Backlog, BatchLimits, Cause, Change, Cursor, Failure, Lifecycle, MemoryReplica, Replica,
-    ReplicaFuture, ReplicaSignal,
+    Backlog, BatchLimits, Cause, Change, Cursor, Failure, Lifecycle, MemoryReplica, PageBody,
+    Pulled, Replica, ReplicaFuture, ReplicaSignal, SnapshotBody,
 };
 use serde_json::Map;
 
@@ -58,22 +58,26 @@ impl Replica for Odd {
         self.notes.backlog()
     }
 
-    fn apply_page(&self, from: Cursor, page: PullPage) -> ReplicaFuture<'_, Vec<Change>> {
+    fn apply_page(&self, from: Cursor, page: PageBody) -> ReplicaFuture<'_, (Pulled, Vec<Change>)> {
         let panics = self.page_panics.load(Ordering::SeqCst);
         if panics > 0 {
             self.page_panics.store(panics - 1, Ordering::SeqCst);
             panic!("the store's bug");
         }
         self.applying.store(true, Ordering::SeqCst);
-        let applied = self.notes.apply_page(from, page);
         Box::pin(async move {
+            let applied = self.notes.apply_page(from, page).await;
             tokio::time::sleep(self.page_takes).await;
             self.applying.store(false, Ordering::SeqCst);
-            applied.await
+            applied
         })
     }
 
-    fn replace(&self, all: Snapshot, resume: Option<Cursor>) -> ReplicaFuture<'_, Vec<Change>> {
+    fn replace(
+        &self,
+        all: SnapshotBody,
+        resume: Option<Cursor>,
+    ) -> ReplicaFuture<'_, (Cursor, Vec<Change>)> {
         self.notes.replace(all, resume)
     }
 

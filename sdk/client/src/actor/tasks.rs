@@ -16,11 +16,12 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::changes::Change;
 use crate::diagnostics::Lane;
-use crate::guard::{caught, locked};
+use crate::guard::{caught, caught_now, locked};
+use crate::progress::Progress;
 use crate::replica::{BatchLimits, ReplicaError, ReplicaFuture};
 use crate::shared::Shared;
 use crate::token::no_token;
-use crate::transport::{Progress, StreamItem, Ticket};
+use crate::transport::{Spool, StreamItem, Ticket};
 
 pub(super) type Work = Pin<Box<dyn Future<Output = Finished> + Send>>;
 
@@ -141,8 +142,8 @@ impl Requests {
     pub(super) async fn pull(self, id: RequestId, from: Cursor, hold: Hold) -> Finished {
         let asking = async {
             let token = self.shared.tokens.current().await?;
-            let progress = self.progress(id);
-            self.shared.transport.pull(&token, from.0, &progress).await
+            let spool = self.spool(id)?;
+            self.shared.transport.pull(&token, from.0, spool).await
         };
         let Some(page) = unless_given_up(hold, asking).await else {
             return finished(id, None);
@@ -150,13 +151,8 @@ impl Requests {
         let result = match page {
             Err(failure) => Err(failure),
             Ok(page) => {
-                let pulled = Pulled {
-                    changes: u32::try_from(page.changes.len()).unwrap_or(u32::MAX),
-                    next: page.next_cursor,
-                    reset_required: page.reset_required,
-                };
                 let applying = || self.shared.replica.apply_page(from, page);
-                self.apply(id, applying).await.map(|()| pulled)
+                self.apply(id, applying).await
             }
         };
         finished(id, Some(Answer::Pulled(result)))
@@ -170,8 +166,8 @@ impl Requests {
     ) -> Finished {
         let asking = async {
             let token = self.shared.tokens.current().await?;
-            let progress = self.progress(id);
-            self.shared.transport.snapshot(&token, &progress).await
+            let spool = self.spool(id)?;
+            self.shared.transport.snapshot(&token, spool).await
         };
         let Some(snapshot) = unless_given_up(hold, asking).await else {
             return finished(id, None);
@@ -179,9 +175,8 @@ impl Requests {
         let result = match snapshot {
             Err(failure) => Err(failure),
             Ok(snapshot) => {
-                let cursor = resume.unwrap_or(snapshot.cursor);
                 let applying = || self.shared.replica.replace(snapshot, resume);
-                self.apply(id, applying).await.map(|()| cursor)
+                self.apply(id, applying).await
             }
         };
         finished(id, Some(Answer::Snapshotted(result)))
@@ -206,7 +201,10 @@ impl Requests {
         };
         let result = match answer {
             Ok(answer) => {
-                let applying = || self.shared.replica.apply_push(batch, answer);
+                let applying = || -> ReplicaFuture<'_, _> {
+                    let applied = self.shared.replica.apply_push(batch, answer);
+                    Box::pin(async { Ok(((), applied.await?)) })
+                };
                 self.apply(id, applying).await
             }
             Err(failure) => self.push_failed(batch, failure).await,
@@ -225,24 +223,28 @@ impl Requests {
 
     /// Applies, and tells those who listen. The replica is not even called before its turn: it may do
     /// its work in the call itself.
-    async fn apply<'r>(
+    async fn apply<'r, T>(
         &self,
         id: RequestId,
-        applying: impl FnOnce() -> ReplicaFuture<'r, Vec<Change>>,
-    ) -> Result<(), Failure> {
+        applying: impl FnOnce() -> ReplicaFuture<'r, (T, Vec<Change>)>,
+    ) -> Result<T, Failure> {
         let _turn = self.applying.lock().await;
         // The answer is here; what comes now may take its time.
         self.tell(Input::Progress { id }).await;
-        let changes = replica(applying).await?;
+        let (done, changes) = replica(applying).await?;
         locked(&self.shared.journal).changes_applied += changes.len() as u64;
         self.shared.announce(changes);
-        Ok(())
+        Ok(done)
     }
 
-    fn progress(&self, id: RequestId) -> Progress {
+    /// Where a large answer waits until it is applied.
+    fn spool(&self, id: RequestId) -> Result<Spool, Failure> {
+        let dir = caught_now(|| self.shared.replica.spool_dir());
+        let dir = dir.map_err(|_| Failure::local(Cause::StoreFailed, "the store panicked"))?;
         let events = self.events.clone();
         // A full channel means that the engine has news enough.
-        Progress::new(move || drop(events.try_send(Input::Progress { id })))
+        let progress = Progress::new(move || drop(events.try_send(Input::Progress { id })));
+        Ok(Spool::new(dir, progress))
     }
 
     /// Waits while the engine is behind, so that a stream is read no faster than it is understood.
@@ -262,6 +264,7 @@ async fn replica<'r, T>(work: impl FnOnce() -> ReplicaFuture<'r, T>) -> Result<T
     });
     done.map_err(|error| {
         let cause = match error {
+            ReplicaError::Unreadable(failure) => return failure,
             ReplicaError::Full => Cause::StorageFull,
             _ => Cause::StoreFailed,
         };

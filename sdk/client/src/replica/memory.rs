@@ -6,11 +6,13 @@ use std::future::ready;
 use std::sync::{Arc, Mutex};
 
 use evenkeel_proto::Failure;
-use evenkeel_proto::engine::Backlog;
-use evenkeel_proto::wire::{Cursor, PullPage, PushAnswer, PushRequest, Record, Snapshot};
+use evenkeel_proto::engine::{Backlog, Pulled};
+use evenkeel_proto::wire::{Cursor, PushAnswer, PushRequest, Record};
 use serde_json::{Map, Value};
 
-use super::{BatchLimits, Replica, ReplicaError, ReplicaFuture, ReplicaSignal};
+use super::{
+    BatchLimits, PageBody, Replica, ReplicaError, ReplicaFuture, ReplicaSignal, SnapshotBody,
+};
 use crate::changes::Change;
 use crate::guard::locked;
 use state::State;
@@ -186,16 +188,22 @@ impl Replica for MemoryReplica {
         }
     }
 
-    fn apply_page(&self, from: Cursor, page: PullPage) -> ReplicaFuture<'_, Vec<Change>> {
-        done(locked(&self.0).apply_page(from, page))
+    fn apply_page(&self, from: Cursor, page: PageBody) -> ReplicaFuture<'_, (Pulled, Vec<Change>)> {
+        Box::pin(async move {
+            let page = page.parse().await?;
+            locked(&self.0).apply_page(from, page)
+        })
     }
 
     fn replace(
         &self,
-        snapshot: Snapshot,
+        snapshot: SnapshotBody,
         resume: Option<Cursor>,
-    ) -> ReplicaFuture<'_, Vec<Change>> {
-        done(Ok(locked(&self.0).replace(snapshot, resume)))
+    ) -> ReplicaFuture<'_, (Cursor, Vec<Change>)> {
+        Box::pin(async move {
+            let snapshot = snapshot.parse().await?;
+            Ok(locked(&self.0).replace(snapshot, resume))
+        })
     }
 
     fn take_batch(&self, limits: BatchLimits) -> ReplicaFuture<'_, Option<PushRequest>> {

@@ -1,16 +1,17 @@
 //! The store as the client sees it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use evenkeel_proto::Failure;
-use evenkeel_proto::engine::Backlog;
-use evenkeel_proto::wire::{Cursor, PullPage, PushAnswer, PushRequest, Snapshot};
+use evenkeel_proto::engine::{Backlog, Pulled};
+use evenkeel_proto::wire::{Cursor, PushAnswer, PushRequest};
 
 use super::SqliteStore;
-use super::sync::Batch;
+use super::sync::{Batch, Undone};
 use crate::changes::Change;
 use crate::guard::locked;
-use crate::replica::{BatchLimits, Replica, ReplicaError, ReplicaFuture, ReplicaSignal};
+use crate::replica::{BatchLimits, PageBody, Replica, ReplicaFuture, ReplicaSignal, SnapshotBody};
 
 impl Replica for SqliteStore {
     fn attach(&self, signal: ReplicaSignal) {
@@ -25,28 +26,38 @@ impl Replica for SqliteStore {
         *locked(&self.common.backlog)
     }
 
-    fn apply_page(&self, from: Cursor, page: PullPage) -> ReplicaFuture<'_, Vec<Change>> {
+    fn apply_page(&self, from: Cursor, page: PageBody) -> ReplicaFuture<'_, (Pulled, Vec<Change>)> {
         Box::pin(async move {
-            let ended = page.changes.is_empty();
             let applied = self.call(move |worker| {
                 worker.transact(|session, pace| session.apply_page(pace, from, page))
             });
-            let changes: Result<_, ReplicaError> = applied.await;
-            if ended && changes.is_ok() {
+            let (pulled, changes) = match applied.await {
+                Ok(applied) => applied,
+                Err(Undone::Reset(pulled)) => (pulled, Vec::new()),
+                Err(Undone::Failed(error)) => return Err(error),
+            };
+            if pulled.changes == 0 {
                 self.common.caught_up.send_replace(());
             }
-            changes
+            Ok((pulled, changes))
         })
     }
 
     fn replace(
         &self,
-        snapshot: Snapshot,
+        snapshot: SnapshotBody,
         resume: Option<Cursor>,
-    ) -> ReplicaFuture<'_, Vec<Change>> {
-        Box::pin(self.call(move |worker| {
-            worker.transact(|session, _| Ok(session.replace(snapshot, resume)?))
-        }))
+    ) -> ReplicaFuture<'_, (Cursor, Vec<Change>)> {
+        Box::pin(
+            self.call(move |worker| {
+                worker.transact(|session, _| session.replace(snapshot, resume))
+            }),
+        )
+    }
+
+    /// Beside the file, where SQLite has to be able to write too.
+    fn spool_dir(&self) -> Option<PathBuf> {
+        Some(self.dir.to_path_buf())
     }
 
     fn take_batch(&self, limits: BatchLimits) -> ReplicaFuture<'_, Option<PushRequest>> {

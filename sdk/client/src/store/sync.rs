@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
+use evenkeel_proto::engine::Pulled;
 use evenkeel_proto::wire::{
-    Conflict, Cursor, Op, Operation, PUSH_OPERATIONS_MAX, PullPage, PushAnswer, PushRequest,
-    Record, Snapshot, Version,
+    self, Conflict, Cursor, Op, Operation, PUSH_OPERATIONS_MAX, PushAnswer, PushRequest, Record,
+    Version,
 };
 use evenkeel_proto::{Cause, Failure};
 use rusqlite::OptionalExtension as _;
@@ -14,7 +15,7 @@ use super::rows::{Session, signed, unsigned};
 use super::settle::Guard;
 use super::types::RejectReason;
 use crate::changes::{Change, Origin};
-use crate::replica::{BatchLimits, ReplicaError};
+use crate::replica::{BatchLimits, PageBody, ReplicaError, SnapshotBody};
 
 /// What is learned from refusals, and how fresh the copies are; not kept over a restart.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,19 @@ impl Default for Pace {
             bytes_max: usize::MAX,
             caught_up_ms: None,
         }
+    }
+}
+
+/// A page was not applied.
+pub(super) enum Undone {
+    /// It asks for a reset, as may show only at its end.
+    Reset(Pulled),
+    Failed(ReplicaError),
+}
+
+impl<E: Into<ReplicaError>> From<E> for Undone {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
     }
 }
 
@@ -69,55 +83,65 @@ impl Session<'_> {
         &mut self,
         pace: &mut Pace,
         from: Cursor,
-        page: PullPage,
-    ) -> Result<Vec<Change>, ReplicaError> {
+        page: PageBody,
+    ) -> Result<(Pulled, Vec<Change>), Undone> {
         let cursor = self.cursor()?.unwrap_or_default();
         if from > cursor {
-            return Err(ReplicaError::Gap { from, cursor });
+            return Err(ReplicaError::Gap { from, cursor }.into());
         }
         let mut changes = Vec::new();
-        if page.reset_required {
-            return Ok(changes);
+        let pulled = page.read(|entry| self.apply_entry(entry, &mut changes))?;
+        if pulled.reset_required {
+            return Err(Undone::Reset(pulled));
         }
-        if page.changes.is_empty() && from == cursor {
+        if pulled.changes == 0 && from == cursor {
             pace.caught_up_ms = Some(self.now_ms);
         }
-        for entry in page.changes {
-            let Some(mut record) = entry.note else {
-                continue;
-            };
-            if entry.op == Op::Delete && record.deleted_at.is_none() {
-                record.deleted_at = Some(record.updated_at);
-            }
-            changes.extend(self.take(&record)?);
-            // Our own write, whose answer may have been lost.
-            if let Some(request_id) = &entry.request_id
-                && let Some(op) = self.by_request(request_id)?
-            {
-                self.acknowledge(&op, Some(&record))?;
-            }
-        }
-        self.set_cursor(cursor.max(page.next_cursor))?;
+        self.set_cursor(cursor.max(pulled.next))?;
         changes.append(&mut self.news.merged);
-        Ok(changes)
+        Ok((pulled, changes))
+    }
+
+    fn apply_entry(
+        &mut self,
+        entry: wire::Change,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), ReplicaError> {
+        let Some(mut record) = entry.note else {
+            return Ok(());
+        };
+        if entry.op == Op::Delete && record.deleted_at.is_none() {
+            record.deleted_at = Some(record.updated_at);
+        }
+        changes.extend(self.take(&record)?);
+        // Our own write, whose answer may have been lost.
+        if let Some(request_id) = &entry.request_id
+            && let Some(op) = self.by_request(request_id)?
+        {
+            self.acknowledge(&op, Some(&record))?;
+        }
+        Ok(())
     }
 
     pub(super) fn replace(
         &mut self,
-        snapshot: Snapshot,
+        snapshot: SnapshotBody,
         resume: Option<Cursor>,
-    ) -> Result<Vec<Change>, StoreError> {
-        self.db.execute("DELETE FROM records", [])?;
+    ) -> Result<(Cursor, Vec<Change>), ReplicaError> {
+        let deleted = self.db.execute("DELETE FROM records", []);
+        deleted.map_err(StoreError::from)?;
         let mut records = 0;
-        for record in &snapshot.notes {
-            self.store_record(record)?;
+        let cursor = snapshot.read(|record| {
+            self.store_record(&record)?;
             records += u64::from(!record.is_deleted());
-        }
-        self.set_cursor(resume.unwrap_or(snapshot.cursor))?;
+            Ok::<_, ReplicaError>(())
+        })?;
+        let cursor = resume.unwrap_or(cursor);
+        self.set_cursor(cursor)?;
         self.rebase_unsent()?;
         // Everything is read again anyway.
         self.news.merged.clear();
-        Ok(vec![Change::Replaced { records }])
+        Ok((cursor, vec![Change::Replaced { records }]))
     }
 
     /// After a snapshot a version may name another content than the one that a write is based on (a

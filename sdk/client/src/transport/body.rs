@@ -1,6 +1,6 @@
 //! Bodies, read with a limit while they come.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use evenkeel_proto::failure::Request;
@@ -11,52 +11,62 @@ use serde::de::DeserializeOwned;
 
 use super::{Answer, classify, scrub};
 
-/// Told now and then while a body comes.
-pub(crate) struct Progress(Box<dyn Fn() + Send + Sync>);
-
-impl Progress {
-    pub(crate) fn new(tell: impl Fn() + Send + Sync + 'static) -> Self {
-        Self(Box::new(tell))
-    }
-
-    /// For answers too small to wait for.
-    pub(super) fn none() -> Self {
-        Self::new(|| {})
-    }
-}
-
-/// The whole body of a good answer.
+/// The whole body of a small answer.
 pub(super) async fn whole(
-    mut response: reqwest::Response,
+    response: reqwest::Response,
     bytes_max: usize,
-    progress: &Progress,
 ) -> Result<Answer, Failure> {
-    let too_large = || {
-        Failure::local(
-            Cause::ResponseTooLarge,
-            format!("an answer of more than {bytes_max} bytes"),
-        )
-    };
-    let announced = response.content_length().unwrap_or(0);
-    if announced > bytes_max as u64 {
-        return Err(too_large());
-    }
+    let mut arriving = Arriving::new(response, bytes_max)?;
     let mut body = BytesMut::new();
-    let mut told = Instant::now();
-    while let Some(chunk) = response.chunk().await.map_err(|e| classify(&e))? {
-        if body.len() + chunk.len() > bytes_max {
-            return Err(too_large());
-        }
+    while let Some(chunk) = arriving.chunk().await? {
         body.extend_from_slice(&chunk);
-        if told.elapsed() >= PROGRESS_INTERVAL {
-            told = Instant::now();
-            (progress.0)();
-        }
     }
     Ok(Answer {
-        headers: std::mem::take(response.headers_mut()),
+        headers: arriving.headers(),
         body: body.freeze(),
     })
+}
+
+/// A body as it comes, never more of it than allowed.
+pub(super) struct Arriving {
+    response: reqwest::Response,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Arriving {
+    pub(super) fn new(response: reqwest::Response, bytes_max: usize) -> Result<Self, Failure> {
+        let announced = response.content_length().unwrap_or(0);
+        let arriving = Self {
+            response,
+            bytes: 0,
+            bytes_max,
+        };
+        if announced > bytes_max as u64 {
+            return Err(arriving.too_large());
+        }
+        Ok(arriving)
+    }
+
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        let Some(chunk) = self.response.chunk().await.map_err(|e| classify(&e))? else {
+            return Ok(None);
+        };
+        self.bytes += chunk.len();
+        if self.bytes > self.bytes_max {
+            return Err(self.too_large());
+        }
+        Ok(Some(chunk))
+    }
+
+    pub(super) fn headers(&mut self) -> HeaderMap {
+        std::mem::take(self.response.headers_mut())
+    }
+
+    fn too_large(&self) -> Failure {
+        let message = format!("an answer of more than {} bytes", self.bytes_max);
+        Failure::local(Cause::ResponseTooLarge, message)
+    }
 }
 
 /// What an answer means that is not what was asked for. Its body is read as far as it is readable
@@ -107,18 +117,27 @@ fn read<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<T, Failure> {
-    serde_json::from_slice(body).map_err(|error| {
-        let mut failure = Failure::from_response(kind, 200, headers, &body[..body.len().min(4096)]);
-        if failure.cause == Cause::BadResponse {
-            // Where and how, never what: records are personal.
-            let (line, column) = (error.line(), error.column());
-            failure.message = format!(
-                "the answer cannot be read: {} at line {line} column {column}",
-                category(&error)
-            );
-        }
-        failure
-    })
+    serde_json::from_slice(body).map_err(|error| unreadable(kind, headers, body, &error))
+}
+
+/// What a 2xx means whose body is not what was asked for; its first bytes are enough.
+pub(crate) fn unreadable(
+    kind: Request,
+    headers: &HeaderMap,
+    head: &[u8],
+    error: &serde_json::Error,
+) -> Failure {
+    let head = &head[..head.len().min(HEAD_BYTES)];
+    let mut failure = Failure::from_response(kind, 200, headers, head);
+    if failure.cause == Cause::BadResponse {
+        // Where and how, never what: records are personal.
+        let (line, column) = (error.line(), error.column());
+        failure.message = format!(
+            "the answer cannot be read: {} at line {line} column {column}",
+            category(error)
+        );
+    }
+    failure
 }
 
 fn category(error: &serde_json::Error) -> &'static str {
@@ -133,4 +152,5 @@ fn category(error: &serde_json::Error) -> &'static str {
 const INLINE_BYTES_MAX: usize = 256 << 10;
 /// A refusal is short; what takes longer would only run into the engine's watchdogs.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+/// As much as it takes to see whether it is a page for people.
+pub(crate) const HEAD_BYTES: usize = 4096;

@@ -5,8 +5,10 @@
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -359,6 +361,31 @@ pub(crate) fn full(status: u16, content_type: &str, body: impl Into<Bytes>) -> R
     let content_type = content_type.parse().unwrap();
     response.headers_mut().insert("content-type", content_type);
     response
+}
+
+/// A body that is made while it is sent, however large; an error breaks the connection.
+pub(crate) fn made(
+    chunks: impl Iterator<Item = io::Result<Bytes>> + Send + Sync + Unpin + 'static,
+) -> Response<Body> {
+    let mut response = Response::new(Chunks(chunks).boxed());
+    let content_type = "application/json".parse().unwrap();
+    response.headers_mut().insert("content-type", content_type);
+    response
+}
+
+struct Chunks<I>(I);
+
+impl<I: Iterator<Item = io::Result<Bytes>> + Unpin> http_body::Body for Chunks<I> {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<http_body::Frame<Bytes>>>> {
+        let chunk = self.0.next();
+        Poll::Ready(chunk.map(|chunk| chunk.map(http_body::Frame::data)))
+    }
 }
 
 pub(crate) fn stream(body: Body) -> Response<Body> {

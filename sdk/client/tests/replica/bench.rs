@@ -1,12 +1,12 @@
 //! What the scenarios are made with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use evenkeel::store::{Durability, StoreOptions};
-use evenkeel::wire::{
-    Applied, Conflict, Operation, PullPage, PushAnswer, PushRequest, Snapshot, Version,
+use evenkeel::wire::{Applied, Conflict, Operation, PushAnswer, PushRequest, Version};
+use evenkeel::{
+    BatchLimits, Cursor, MemoryReplica, PageBody, Record, Replica, SnapshotBody, SqliteStore,
 };
-use evenkeel::{BatchLimits, Cursor, MemoryReplica, Record, Replica, SqliteStore};
 use serde_json::{Map, Value, json};
 
 pub(crate) const ALL: BatchLimits = BatchLimits {
@@ -102,6 +102,18 @@ impl Place {
         self.0.path().join("store.db")
     }
 
+    pub(crate) fn dir(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn files(&self) -> Vec<String> {
+        let entries = self.dir().read_dir().unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort_unstable();
+        names
+    }
+
     pub(crate) async fn open(&self) -> SqliteStore {
         self.open_with(fast()).await
     }
@@ -142,7 +154,7 @@ pub(crate) fn record_of(id: &str, version: u64, value: Value) -> Record {
     }
 }
 
-pub(crate) fn page(changes: &[(u64, Record)], next: u64) -> PullPage {
+pub(crate) fn page(changes: &[(u64, Record)], next: u64) -> PageBody {
     let changes = changes.iter().map(|(cursor, note)| {
         let op = if note.is_deleted() {
             "delete"
@@ -152,12 +164,16 @@ pub(crate) fn page(changes: &[(u64, Record)], next: u64) -> PullPage {
         json!({"cursor": cursor, "op": op, "note": note})
     });
     let changes: Vec<_> = changes.collect();
-    serde_json::from_value(json!({"changes": changes, "nextCursor": next})).unwrap()
+    page_of(&json!({"changes": changes, "nextCursor": next}))
 }
 
-pub(crate) fn snapshot(notes: Vec<Record>, cursor: u64) -> Snapshot {
-    let cursor = Cursor(cursor);
-    Snapshot { notes, cursor }
+pub(crate) fn page_of(body: &Value) -> PageBody {
+    body.to_string().into_bytes().into()
+}
+
+pub(crate) fn snapshot(notes: &[Record], cursor: u64) -> SnapshotBody {
+    let body = json!({"notes": notes, "cursor": cursor});
+    body.to_string().into_bytes().into()
 }
 
 /// The server takes the operation as this version.

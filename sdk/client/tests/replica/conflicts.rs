@@ -275,7 +275,7 @@ async fn a_restored_database_is_no_base_for_what_was_never_sent() {
     // The same version, with another content: sent as it is, the write would undo a stranger's.
     let notes = vec![record("a", 2, "after the restore")];
     store
-        .replace(crate::bench::snapshot(notes, 1), None)
+        .replace(crate::bench::snapshot(&notes, 1), None)
         .await
         .unwrap();
     assert_eq!(store.conflicting().await, ["a"]);

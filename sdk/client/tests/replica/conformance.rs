@@ -1,9 +1,13 @@
 //! What every replica does, run on each.
 
-use evenkeel::wire::{PullPage, PushAnswer, UnixMillis, Version};
+use evenkeel::wire::{PushAnswer, UnixMillis, Version};
 use evenkeel::{BatchLimits, Cause, Cursor, Failure, MemoryReplica, Record, ReplicaError};
 
-use crate::bench::{ALL, Bench, Place, applied, conflict, only, page, record, snapshot, taken};
+use serde_json::json;
+
+use crate::bench::{
+    ALL, Bench, Place, applied, conflict, only, page, page_of, record, snapshot, taken,
+};
 
 macro_rules! on_each_replica {
     ($($scenario:ident,)+) => {
@@ -31,6 +35,8 @@ on_each_replica! {
     a_page_that_would_leave_a_hole_changes_nothing,
     the_cursor_moves_with_the_pages_and_never_back,
     a_page_that_asks_for_a_reset_changes_nothing,
+    a_page_that_is_cut_anywhere_changes_nothing,
+    a_snapshot_that_is_cut_anywhere_changes_nothing,
     a_tombstone_is_not_undone_by_an_older_change,
     local_writes_stay_on_top_of_pages_and_snapshots,
     a_snapshot_takes_the_place_of_everything,
@@ -50,10 +56,12 @@ on_each_replica! {
 }
 
 async fn a_page_is_applied_by_version_however_often_it_comes(replica: impl Bench) {
-    let newer = page(&[(2, record("a", 2, "two"))], 2);
-    let changes = replica.apply_page(Cursor(0), newer.clone()).await.unwrap();
+    let newer = || page(&[(2, record("a", 2, "two"))], 2);
+    let (pulled, changes) = replica.apply_page(Cursor(0), newer()).await.unwrap();
+    assert_eq!((pulled.changes, pulled.next), (1, Cursor(2)));
     assert_eq!(changes.len(), 1);
-    let changes = replica.apply_page(Cursor(0), newer).await.unwrap();
+    let (pulled, changes) = replica.apply_page(Cursor(0), newer()).await.unwrap();
+    assert_eq!(pulled.changes, 1);
     assert!(changes.is_empty());
     replica.pull(0, &[(1, record("a", 1, "one"))], 1).await;
     assert_eq!(replica.text("a").await.unwrap(), "two");
@@ -79,19 +87,63 @@ async fn the_cursor_moves_with_the_pages_and_never_back(replica: impl Bench) {
 
 async fn a_page_that_asks_for_a_reset_changes_nothing(replica: impl Bench) {
     replica.pull(0, &[(7, record("a", 1, "x"))], 7).await;
-    let page = PullPage {
-        reset_required: true,
-        next_cursor: Cursor(90),
-        ..PullPage::default()
-    };
-    assert!(
-        replica
-            .apply_page(Cursor(7), page)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    // What asks for the reset may come last, and after changes.
+    let change = json!({"cursor": 9, "op": "upsert", "note": record("b", 1, "y")});
+    let body = json!({"changes": [change], "nextCursor": 90, "resetRequired": true});
+    let applied = replica.apply_page(Cursor(7), page_of(&body)).await;
+    let (pulled, changes) = applied.unwrap();
+    assert!(pulled.reset_required);
+    assert!(changes.is_empty());
+    assert_eq!(replica.view("b").await, None);
     assert_eq!(replica.cursor().await.unwrap(), Some(Cursor(7)));
+}
+
+async fn a_page_that_is_cut_anywhere_changes_nothing(replica: impl Bench) {
+    replica.pull(0, &[(7, record("a", 1, "x"))], 7).await;
+    let changes = [8, 9].map(|n| {
+        let note = record(&format!("n{n}"), 1, "y");
+        json!({"cursor": n, "op": "upsert", "note": note})
+    });
+    let body = json!({"changes": changes, "nextCursor": 9}).to_string();
+    for end in 0..body.len() {
+        let page = body.as_bytes()[..end].to_vec();
+        let error = replica.apply_page(Cursor(7), page.into()).await;
+        unreadable(error.unwrap_err());
+        assert_eq!(replica.cursor().await.unwrap(), Some(Cursor(7)));
+    }
+    assert_eq!(replica.view("n8").await, None);
+    replica
+        .apply_page(Cursor(7), body.into_bytes().into())
+        .await
+        .unwrap();
+    assert_eq!(replica.text("n9").await.unwrap(), "y");
+}
+
+async fn a_snapshot_that_is_cut_anywhere_changes_nothing(replica: impl Bench) {
+    replica.pull(0, &[(7, record("a", 1, "x"))], 7).await;
+    let notes = [record("b", 1, "y"), record("c", 1, "z")];
+    let body = json!({"notes": notes, "cursor": 9}).to_string();
+    for end in 0..body.len() {
+        let snapshot = body.as_bytes()[..end].to_vec();
+        let error = replica.replace(snapshot.into(), None).await;
+        unreadable(error.unwrap_err());
+        assert_eq!(replica.cursor().await.unwrap(), Some(Cursor(7)));
+    }
+    assert_eq!(replica.text("a").await.unwrap(), "x");
+    assert_eq!(replica.view("b").await, None);
+}
+
+/// The service's fault, and said without a word of what is in the record.
+fn unreadable(error: ReplicaError) {
+    let ReplicaError::Unreadable(failure) = error else {
+        panic!("{error}");
+    };
+    assert_eq!(failure.cause, Cause::BadResponse);
+    let message = failure.message;
+    assert!(
+        message.starts_with("the answer cannot be read: it ends too soon at line 1 column"),
+        "{message}"
+    );
 }
 
 async fn a_tombstone_is_not_undone_by_an_older_change(replica: impl Bench) {
@@ -111,7 +163,7 @@ async fn local_writes_stay_on_top_of_pages_and_snapshots(replica: impl Bench) {
     replica.pull(1, &[(2, record("other", 1, "x"))], 2).await;
     assert_eq!(replica.text("a").await.unwrap(), "ours");
     let notes = vec![record("a", 1, "base"), record("other", 1, "x")];
-    let snapshot = snapshot(notes, 9);
+    let snapshot = snapshot(&notes, 9);
     replica.replace(snapshot, Some(Cursor(2))).await.unwrap();
     assert_eq!(replica.text("a").await.unwrap(), "ours");
     assert_eq!(replica.cursor().await.unwrap(), Some(Cursor(2)));
@@ -123,7 +175,7 @@ async fn a_snapshot_takes_the_place_of_everything(replica: impl Bench) {
     let before = [(4, record("gone", 1, "x")), (9, record("a", 9, "later"))];
     replica.pull(0, &before, 9).await;
     // A restored database counts anew: lower versions are the truth here.
-    let snapshot = snapshot(vec![record("a", 2, "restored")], 3);
+    let snapshot = snapshot(&[record("a", 2, "restored")], 3);
     replica.replace(snapshot, None).await.unwrap();
     assert_eq!(replica.view("gone").await, None);
     assert_eq!(replica.text("a").await.unwrap(), "restored");
@@ -194,8 +246,9 @@ async fn an_operation_that_shows_up_in_a_page_is_acknowledged(replica: impl Benc
     assert!(replica.put("a", "one").await);
     let sent = replica.operation().await;
     assert!(replica.put("a", "two").await);
-    let mut page = page(&[(1, record("a", 1, "one"))], 1);
-    page.changes[0].request_id = Some(sent.request_id.clone());
+    let change = json!({"cursor": 1, "op": "upsert", "note": record("a", 1, "one"),
+        "requestId": sent.request_id});
+    let page = page_of(&json!({"changes": [change], "nextCursor": 1}));
     replica.apply_page(Cursor(0), page).await.unwrap();
     assert_eq!(replica.backlog().waiting, 1);
     let next = replica.operation().await;

@@ -14,6 +14,7 @@ mod common;
 mod conflicts;
 mod conformance;
 mod crash;
+mod cuts;
 mod files;
 mod observe;
 mod old;

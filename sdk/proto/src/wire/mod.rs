@@ -10,6 +10,7 @@ mod data;
 mod device;
 mod error;
 mod lenient;
+mod list;
 mod metrics;
 mod number;
 mod open;
@@ -31,6 +32,7 @@ pub use data::{
 };
 pub use device::{Device, DeviceList, RevokeAnswer};
 pub use error::{ErrorEnvelope, PlainError, ServiceError};
+pub use list::{Listing, ReadError, read_list};
 pub use metrics::{
     AuthConfig, EdgeCounters, EdgeMetrics, FailureCauses, ProxyCircuit, Reliability, RuntimeConfig,
     SecretRotation,

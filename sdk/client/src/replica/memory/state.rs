@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use evenkeel_proto::engine::Pulled;
 use evenkeel_proto::wire::{
     Cursor, Op, Operation, PullPage, PushAnswer, PushRequest, Record, Snapshot, UnixMillis, Version,
 };
@@ -122,13 +123,18 @@ impl State {
         &mut self,
         from: Cursor,
         page: PullPage,
-    ) -> Result<Vec<Change>, ReplicaError> {
+    ) -> Result<(Pulled, Vec<Change>), ReplicaError> {
         let cursor = self.cursor.unwrap_or_default();
         if from > cursor {
             return Err(ReplicaError::Gap { from, cursor });
         }
+        let pulled = Pulled {
+            changes: u32::try_from(page.changes.len()).unwrap_or(u32::MAX),
+            next: page.next_cursor,
+            reset_required: page.reset_required,
+        };
         if page.reset_required {
-            return Ok(Vec::new());
+            return Ok((pulled, Vec::new()));
         }
         let mut changes = Vec::new();
         for entry in page.changes {
@@ -147,18 +153,23 @@ impl State {
             changes.extend(self.take(record));
         }
         self.cursor = Some(cursor.max(page.next_cursor));
-        Ok(changes)
+        Ok((pulled, changes))
     }
 
-    pub(super) fn replace(&mut self, snapshot: Snapshot, resume: Option<Cursor>) -> Vec<Change> {
-        self.cursor = Some(resume.unwrap_or(snapshot.cursor));
+    pub(super) fn replace(
+        &mut self,
+        snapshot: Snapshot,
+        resume: Option<Cursor>,
+    ) -> (Cursor, Vec<Change>) {
+        let cursor = resume.unwrap_or(snapshot.cursor);
+        self.cursor = Some(cursor);
         self.records = snapshot
             .notes
             .into_iter()
             .map(|record| (record.id.clone(), record))
             .collect();
         let records = self.records.values().filter(|r| !r.is_deleted()).count() as u64;
-        vec![Change::Replaced { records }]
+        (cursor, vec![Change::Replaced { records }])
     }
 
     pub(super) fn apply_push(&mut self, batch: &PushRequest, answer: PushAnswer) -> Vec<Change> {

@@ -20,12 +20,16 @@ fn record(id: &str, version: u64, text: &str) -> Record {
     }
 }
 
-fn page(changes: &[(u64, Record)], next: u64) -> PullPage {
+fn page(changes: &[(u64, Record)], next: u64) -> PageBody {
     let changes = changes
         .iter()
         .map(|(cursor, note)| json!({"cursor": cursor, "op": "upsert", "note": note}));
     let changes: Vec<_> = changes.collect();
-    serde_json::from_value(json!({"changes": changes, "nextCursor": next})).unwrap()
+    body(&json!({"changes": changes, "nextCursor": next})).into()
+}
+
+fn body(json: &Value) -> Vec<u8> {
+    json.to_string().into_bytes()
 }
 
 fn text(notes: &MemoryReplica, id: &str) -> Option<String> {
@@ -58,12 +62,12 @@ fn applied(operation: &Operation, version: u64) -> Applied {
 #[tokio::test]
 async fn a_page_is_applied_by_version_however_often_it_comes() {
     let notes = MemoryReplica::new();
-    let newer = page(&[(2, record("a", 2, "two"))], 2);
-    let changes = notes.apply_page(Cursor(0), newer.clone()).await.unwrap();
-    assert_eq!(changes.len(), 1);
-    assert!(notes.apply_page(Cursor(0), newer).await.unwrap().is_empty());
+    let newer = || page(&[(2, record("a", 2, "two"))], 2);
     let late = page(&[(1, record("a", 1, "one"))], 1);
-    assert!(notes.apply_page(Cursor(0), late).await.unwrap().is_empty());
+    for (page, changed) in [(newer(), 1), (newer(), 0), (late, 0)] {
+        let (_, changes) = notes.apply_page(Cursor(0), page).await.unwrap();
+        assert_eq!(changes.len(), changed);
+    }
     assert_eq!(text(&notes, "a").unwrap(), "two");
     assert_eq!(notes.cursor().await.unwrap(), Some(Cursor(2)));
 }
@@ -83,8 +87,10 @@ async fn a_deleted_record_is_not_brought_back_by_an_older_change() {
     let notes = MemoryReplica::new();
     let gone = json!({"changes": [{"cursor": 2, "op": "delete",
         "note": {"id": "a", "version": 2}}], "nextCursor": 2});
-    let gone = serde_json::from_value(gone).unwrap();
-    notes.apply_page(Cursor(0), gone).await.unwrap();
+    notes
+        .apply_page(Cursor(0), body(&gone).into())
+        .await
+        .unwrap();
     let late = page(&[(1, record("a", 1, "one"))], 2);
     notes.apply_page(Cursor(0), late).await.unwrap();
     assert_eq!(notes.get("a"), None);
@@ -96,11 +102,9 @@ async fn a_snapshot_replaces_everything_but_the_waiting_writes() {
     let old = page(&[(9, record("old", 1, "x"))], 9);
     notes.apply_page(Cursor(0), old).await.unwrap();
     notes.put("mine", fields("waiting")).unwrap();
-    let snapshot = Snapshot {
-        notes: vec![record("new", 3, "y")],
-        cursor: Cursor(12),
-    };
-    let changes = notes.replace(snapshot, Some(Cursor(7))).await.unwrap();
+    let snapshot = body(&json!({"notes": [record("new", 3, "y")], "cursor": 12}));
+    let replaced = notes.replace(snapshot.into(), Some(Cursor(7))).await;
+    let (_, changes) = replaced.unwrap();
     assert_eq!(changes, [Change::Replaced { records: 1 }]);
     assert_eq!(notes.cursor().await.unwrap(), Some(Cursor(7)));
     let ids: Vec<_> = notes.list().into_iter().map(|record| record.id).collect();
@@ -140,8 +144,10 @@ async fn an_answer_that_was_lost_is_found_in_the_log() {
     let request_id = &sent.operations[0].request_id;
     let log = json!({"changes": [{"cursor": 1, "op": "upsert", "requestId": request_id,
         "note": record("a", 1, "1")}], "nextCursor": 1});
-    let log = serde_json::from_value(log).unwrap();
-    notes.apply_page(Cursor(0), log).await.unwrap();
+    notes
+        .apply_page(Cursor(0), body(&log).into())
+        .await
+        .unwrap();
     assert_eq!(notes.backlog().waiting, 0);
 }
 
