@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use evenkeel::{Status, SyncClient};
@@ -10,30 +10,37 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-/// The command-line tool, built if it is not there yet.
+/// A program of this workspace by the name of its package and binary, built if it is not there yet.
 ///
 /// # Panics
 ///
 /// When it does not build.
 #[must_use]
-pub fn recovery_check() -> PathBuf {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let built = std::process::Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "recovery-check"])
+pub fn program(package: &str, binary: &str) -> PathBuf {
+    static BUILT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !built.iter().any(|name| name == package) {
+        let made = std::process::Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package", package])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status();
         assert!(
-            built.is_ok_and(|status| status.success()),
-            "recovery-check does not build"
+            made.is_ok_and(|status| status.success()),
+            "{package} does not build"
         );
-        // This test runs as <target>/debug/deps/<name>.
-        let mut path = std::env::current_exe().unwrap_or_default();
-        path.pop();
-        path.pop();
-        path.join("recovery-check")
-    })
-    .clone()
+        built.push(package.to_owned());
+    }
+    // This test runs as <target>/debug/deps/<name>.
+    let mut path = std::env::current_exe().unwrap_or_default();
+    path.pop();
+    path.pop();
+    path.join(binary)
+}
+
+/// The command-line tool.
+#[must_use]
+pub fn recovery_check() -> PathBuf {
+    program("recovery-check", "recovery-check")
 }
 
 /// An origin as a process of its own, on a port and a folder that outlive it.
