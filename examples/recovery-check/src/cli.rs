@@ -110,8 +110,19 @@ pub(crate) struct Status {
 The first line is the status at the start, the last one the status at the end; SIGINT or SIGTERM ends
 it in the same way.
 
-Example:  recovery-check watch --edge https://sync.example.com --for 10m --format jsonl")]
+With --store it is one more process on an app's store: `pending` is what the app's users wrote and the
+service has not, and it falls as that is sent, by the app or, where none runs, by this command.
+
+Examples:
+  recovery-check watch --edge https://sync.example.com --for 10m --format jsonl
+  recovery-check watch --edge https://sync.example.com --store notes.db --account demo")]
 pub(crate) struct Watch {
+    /// Watch over this app's store; without this, a client with a copy of its own in memory.
+    #[arg(long, value_name = "PATH", requires = "account")]
+    pub(crate) store: Option<PathBuf>,
+    /// Whose store it is, as the app said when it made it.
+    #[arg(long, value_name = "NAME", requires = "store")]
+    pub(crate) account: Option<String>,
     /// How long to watch, such as 30s or 5m; without this, until interrupted.
     #[arg(long = "for", value_name = "SPAN", value_parser = humantime::parse_duration)]
     pub(crate) span: Option<Duration>,

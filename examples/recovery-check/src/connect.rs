@@ -5,13 +5,41 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use evenkeel::{BuildError, Secret, SyncClient, TokenError, TokenReason};
+use evenkeel::store::{OpenError, StoreOptions};
+use evenkeel::{
+    BuildError, Secret, SqliteStore, SyncClient, SyncClientBuilder, TokenError, TokenReason,
+};
 
 use crate::cli::Service;
 use crate::exit::Failed;
 use crate::stack::chain;
 
+/// A client with a copy of its own in memory.
 pub(crate) fn connect(service: &Service) -> Result<SyncClient, Failed> {
+    prepare(service)?.build().map_err(unusable)
+}
+
+/// A client over the store of an app, beside that app's own.
+pub(crate) async fn connect_to(
+    service: &Service,
+    path: &Path,
+    account: &str,
+) -> Result<SyncClient, Failed> {
+    let builder = prepare(service)?;
+    let wrong = |why: String| Failed::configuration(format!("--store: {why}"));
+    // Opening would make one, and a mistyped path be watched for ever.
+    if !path.exists() {
+        return Err(wrong(format!("there is no {}", path.display())));
+    }
+    let store = SqliteStore::open(path, account, StoreOptions::default()).await;
+    let store = store.map_err(|error| match error {
+        OpenError::WrongAccount => wrong(format!("{error}; give its name with --account")),
+        error => wrong(chain(&error)),
+    })?;
+    builder.replica(store).build().map_err(unusable)
+}
+
+fn prepare(service: &Service) -> Result<SyncClientBuilder, Failed> {
     let Some(edge) = &service.edge else {
         return Err(Failed::configuration(
             "which service? Give --edge URL or set EVENKEEL_EDGE; `recovery-check demo` needs none",
@@ -34,7 +62,7 @@ pub(crate) fn connect(service: &Service) -> Result<SyncClient, Failed> {
     if let Some(dir) = &service.state_dir {
         builder = builder.state_dir(dir);
     }
-    builder.build().map_err(unusable)
+    Ok(builder)
 }
 
 /// What is wrong, where it was said, and what to do about it.

@@ -8,14 +8,17 @@ use evenkeel::{Lifecycle, Status, StatusChanges, SyncClient, SyncState};
 use tokio::time::sleep;
 
 use crate::cli::{self, LineFormat, OneFormat};
-use crate::connect::connect;
+use crate::connect::{connect, connect_to};
 use crate::exit::{Failed, Outcome};
 use crate::output::Output;
 use crate::stack::shutdown_signal;
 use crate::status_line::{StatusLine, clock, words};
 
 pub(crate) async fn watch(service: &cli::Service, args: cli::Watch) -> Result<Outcome, Failed> {
-    let client = connect(service)?;
+    let client = match (&args.store, &args.account) {
+        (Some(store), Some(account)) => connect_to(service, store, account).await?,
+        _ => connect(service)?,
+    };
     let printer = Printer::new(args.format);
     let mut interrupted = pin!(shutdown_signal()?);
     let mut over = pin!(async {

@@ -594,6 +594,98 @@ fn a_setting_that_cannot_be_used_is_named_with_what_to_do() {
     }
 }
 
+/// A test that does not get to the end of its lines would otherwise never end.
+fn until(lines: &mut impl Iterator<Item = Value>, there: impl Fn(&Value) -> bool) -> Vec<Value> {
+    let mut seen = Vec::new();
+    for line in lines {
+        let reached = there(&line);
+        seen.push(line);
+        if reached {
+            return seen;
+        }
+    }
+    panic!("it never came: {seen:?}");
+}
+
+#[test]
+fn a_watch_over_an_apps_store_shows_pending_rise_and_fall() {
+    use evenkeel::store::{SqliteStore, StoreOptions};
+    let (_stack, urls) = stack(&["--set", "circuit_open_ms=1000"]);
+    let scratch = Scratch::new("watch-store");
+    let path = scratch.0.join("notes.db");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store = runtime
+        .block_on(SqliteStore::open(&path, "demo", StoreOptions::default()))
+        .unwrap();
+    let write = |id: &str| {
+        let fields = serde_json::json!({"content": id});
+        let written = store.put(id, fields.as_object().unwrap().clone());
+        runtime.block_on(written).unwrap();
+    };
+    let over = path.to_str().unwrap();
+    // It ends by itself, and with it the lines.
+    let args = [
+        "watch", "--format", "jsonl", "--for", "60s", "--store", over,
+    ];
+    let mut child = client_of(&urls, &[&args[..], &["--account", "demo"]].concat())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = child.stdout.take().unwrap();
+    let _running = Running(child);
+    let mut lines = BufReader::new(stdout)
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let synced = |line: &Value| line["state"] == "synced";
+    until(&mut lines, synced);
+
+    let faults = url(&urls, "control");
+    control(faults, "PUT", "/faults/origin_refuses", "true");
+    write("n1");
+    until(&mut lines, |line| line["state"] == "degraded");
+    write("n2");
+    write("n3");
+    until(&mut lines, |line| line["pending"] == 3);
+    control(faults, "POST", "/reset", "");
+    let after = until(&mut lines, |line| line["pending"] == 0);
+    assert!(after.iter().all(|line| line["pending"].as_u64() <= Some(3)));
+    if !synced(after.last().unwrap()) {
+        until(&mut lines, synced);
+    }
+    let notes = get(url(&urls, "origin"), "/api/v2/notes?includeDeleted=true");
+    assert_eq!(notes["notes"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_store_that_cannot_be_watched_is_told_and_none_is_made() {
+    let (_stack, urls) = stack(&[]);
+    let scratch = Scratch::new("watch-nothing");
+    let missing = scratch.0.join("typo.db");
+    let text = scratch.0.join("text.db");
+    std::fs::write(&text, "dear diary").unwrap();
+    for (path, word) in [(&missing, "there is no"), (&text, "is not a store")] {
+        let path_text = path.to_str().unwrap();
+        let args = [
+            "watch",
+            "--for",
+            "1s",
+            "--store",
+            path_text,
+            "--account",
+            "demo",
+        ];
+        let output = client_of(&urls, &args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(word), "{}", stderr(&output));
+    }
+    assert!(!missing.exists());
+    let output = client_of(&urls, &["watch", "--store", "a.db"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--account"));
+}
+
 fn wait(child: &mut Child, bound: Duration) -> Option<i32> {
     let end = Instant::now() + bound;
     while Instant::now() < end {
