@@ -231,6 +231,14 @@ async fn a_signal_and_a_new_size_find_the_app_prepared() {
     let id = bench.add("a.db", &["from a script"]);
     a.see(&["from a script"]);
     bench.ok("a.db", &["rm", &id]);
+    a.see(&["synced"]);
+    // A script that cannot reach the service itself hears of what the app did for it.
+    let mut command = common::notes(&bench.path("a.db"), &["add", "sent by the app"]);
+    command.args(["--wait", "5", "--url", "http://127.0.0.1:1"]);
+    command.env("EVENKEEL_TOKEN", "demo-token");
+    let ran = common::Ran::of(command.output().unwrap());
+    assert_eq!((ran.code, ran.verdict()), (0, "acknowledged"), "{ran:?}");
+    a.see(&["sent by the app", "synced"]);
     a.press("q");
     assert_eq!(a.ended(), Some(0));
 }
