@@ -16,6 +16,7 @@ mod conformance;
 mod crash;
 mod cuts;
 mod files;
+mod full;
 mod observe;
 mod old;
 mod outbox;
