@@ -102,7 +102,6 @@ async fn until(client: &SyncClient, what: &str, wanted: impl Fn(&Status) -> bool
     let waiting = async {
         loop {
             let status = statuses.next().await.unwrap();
-            println!("{status:?}");
             if wanted(&status) {
                 return status;
             }
