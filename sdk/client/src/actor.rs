@@ -3,6 +3,8 @@
 mod answers;
 mod floors;
 mod outputs;
+mod rest;
+mod standby;
 mod tasks;
 
 use std::collections::HashMap;
@@ -24,21 +26,38 @@ use crate::shared::Shared;
 use crate::state::Until;
 use crate::status::Status;
 use crate::transport::Ticket;
+use rest::{Lost, Rest};
 use tasks::{Finished, Requests};
 
 /// Runs the client until it is stopped or its last handle is dropped.
 pub(crate) async fn run(running: Running) {
     let shared = &running.shared;
+    let mut settling = None;
     loop {
-        let stopped = match read_cursor(shared).await {
-            Begun::At(cursor) => {
-                let mut driver = Driver::begin(shared, cursor);
-                while driver.turn().await == Turn::GoOn {}
+        let stopped = match standby::begin(shared, settling.take()).await {
+            Begun::At(cursor, number) => {
+                let mut driver = Driver::begin(shared, cursor, number);
+                let mut turn = Turn::GoOn;
+                while turn == Turn::GoOn {
+                    turn = driver.turn().await;
+                }
+                if turn == Turn::Anew {
+                    settling = driver.settling.take();
+                    continue;
+                }
                 driver.settling.take()
             }
             Begun::Stopped(number) => Some(number),
             Begun::Dropped => return,
         };
+        standby::release(shared).await;
+        shared.status.send_if_modified(|status| {
+            let ended = status.lifecycle != Lifecycle::Stopped;
+            if ended {
+                status.end();
+            }
+            ended
+        });
         if shared.mailbox.end() {
             return;
         }
@@ -57,6 +76,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let Self { shared, run } = self;
         shared.mailbox.abandon(*run, || {
+            standby::release_unheard(shared);
             if shared.status.borrow().lifecycle != Lifecycle::Stopped {
                 shared.status.send_modify(Status::end);
             }
@@ -66,7 +86,8 @@ impl Drop for Running {
 
 /// What came of asking the replica where it stands.
 enum Begun {
-    At(Option<Cursor>),
+    /// With the commands that are done as soon as the engine has begun.
+    At(Option<Cursor>, Option<u64>),
     /// The app stopped the client meanwhile, with the command of this number.
     Stopped(u64),
     Dropped,
@@ -76,6 +97,8 @@ enum Begun {
 enum Turn {
     GoOn,
     End,
+    /// Another process has synced meanwhile, or does so now.
+    Anew,
 }
 
 /// A request or stream under way.
@@ -105,6 +128,11 @@ struct Driver {
     /// What the engine says now, it says because time has passed.
     on_time: bool,
     saving: Option<JoinHandle<std::io::Result<Until>>>,
+    /// Resolves when another process took the store over.
+    lost: Lost,
+    rest: Rest,
+    /// What the other processes were last told.
+    told: Option<Status>,
     /// Commands up to this number are done as soon as nothing is under way.
     settling: Option<u64>,
     quiet: bool,
@@ -112,7 +140,7 @@ struct Driver {
 }
 
 impl Driver {
-    fn begin(shared: &Arc<Shared>, cursor: Option<Cursor>) -> Self {
+    fn begin(shared: &Arc<Shared>, cursor: Option<Cursor>, settling: Option<u64>) -> Self {
         let mut floors = shared.floors_left();
         if floors.gate.is_zero() {
             floors.cause = None;
@@ -142,7 +170,10 @@ impl Driver {
             rang_at: None,
             on_time: false,
             saving: None,
-            settling: None,
+            lost: rest::lost(shared),
+            rest: Rest::None,
+            told: None,
+            settling,
             quiet: false,
             stopping: false,
             shared: Arc::clone(shared),
@@ -153,15 +184,16 @@ impl Driver {
 
     /// Waits for one thing to happen, and handles it.
     async fn turn(&mut self) -> Turn {
-        if self.settle() == Turn::End {
-            return Turn::End;
+        let turn = self.settle();
+        if turn != Turn::GoOn {
+            return turn;
         }
         let at = self.engine.poll_timeout();
         let soonest = self.rang_at.map(|rang| rang + Duration::from_millis(1));
         self.alarm
             .set(at.map(|at| soonest.map_or(at, |s| at.max(s))));
         tokio::select! {
-            () = self.shared.mailbox.posted() => {
+            () = self.shared.mailbox.posted(), if !self.rest.is_over() => {
                 if self.shared.mailbox.is_closed() {
                     self.stop();
                     return Turn::End;
@@ -172,8 +204,14 @@ impl Driver {
             }
             Some(input) = self.events.recv() => self.on_event(input),
             Some(finished) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => {
+                // It may have failed for this very reason.
+                if self.rest.is_none() && rest::is_ready(&mut self.lost).await {
+                    self.lose();
+                }
                 self.on_finished(finished);
             }
+            () = &mut self.lost, if self.rest.is_none() => self.lose(),
+            rested = self.rest.next() => self.on_rested(rested),
             saved = floors::join(&mut self.saving), if self.saving.is_some() => self.on_saved(saved),
             () = self.alarm.ring() => {
                 let now = clock::now();
@@ -192,19 +230,17 @@ impl Driver {
         for command in commands {
             tracing::debug!(target: "evenkeel", ?command, "told by the app");
             match command {
-                Command::Start => {
+                Command::Start if self.rest.is_none() => {
                     self.quiet = false;
                     self.feed(Input::Start);
                 }
-                Command::Resume => {
-                    self.quiet = false;
-                    self.shared.transport.renew();
-                    self.feed(Input::Resume);
-                }
+                Command::Resume if self.rest.is_none() => self.resume(),
+                Command::Start | Command::Resume => self.wake(),
                 Command::Suspend => {
                     self.quiet = true;
                     self.feed(Input::Suspend);
                     self.give_up_all();
+                    self.lie_down();
                 }
                 Command::Stop => self.stop(),
                 Command::Network(network) => self.network(network),
@@ -230,7 +266,8 @@ impl Driver {
         if hints.foreground == Some(false) {
             self.feed(Input::Hint(Hint::Background));
         }
-        // What was posted before the start was noticed by nobody.
+        self.feed(Input::Start);
+        // What was posted meanwhile was noticed by nobody.
         self.obey();
     }
 
@@ -262,6 +299,12 @@ impl Driver {
         if self.stopping {
             return Turn::End;
         }
+        if self.rest.is_over() {
+            return Turn::Anew;
+        }
+        if self.rest.is_changing() {
+            return Turn::GoOn;
+        }
         if let Some(number) = self.settling.take() {
             self.shared.mailbox.settle(number);
         }
@@ -271,13 +314,13 @@ impl Driver {
 
 /// The cursor, or none where it cannot be read: pages from the beginning are applied just as well,
 /// and the store's trouble shows as soon as it has to write one.
-async fn read_cursor(shared: &Arc<Shared>) -> Begun {
+async fn read_cursor(shared: &Arc<Shared>, settling: Option<u64>) -> Begun {
     let reading = caught(async { shared.replica.cursor().await });
     tokio::pin!(reading);
     loop {
         tokio::select! {
             cursor = &mut reading => {
-                return Begun::At(match cursor {
+                let cursor = match cursor {
                     Ok(Ok(cursor)) => cursor,
                     Ok(Err(error)) => {
                         tracing::warn!(target: "evenkeel", %error, "the replica's cursor is unknown");
@@ -287,7 +330,8 @@ async fn read_cursor(shared: &Arc<Shared>) -> Begun {
                         tracing::error!(target: "evenkeel", "the replica panicked");
                         None
                     }
-                });
+                };
+                return Begun::At(cursor, settling);
             }
             () = shared.mailbox.posted() => {
                 if shared.mailbox.is_closed() {

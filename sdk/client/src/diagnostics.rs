@@ -28,6 +28,8 @@ pub enum Lane {
     Push,
     /// Asking the app for a token.
     Token,
+    /// Closing the store's files.
+    Store,
 }
 
 impl Lane {
@@ -41,6 +43,7 @@ impl Lane {
             Self::Snapshot => "snapshot",
             Self::Push => "push",
             Self::Token => "token",
+            Self::Store => "store",
         }
     }
 }

@@ -62,8 +62,8 @@ pub use error::{BuildError, RequestError, StartError, SuspendError, SyncOnceErro
 pub use mailbox::Network;
 pub use once::SyncReport;
 pub use replica::{
-    BatchLimits, ConflictingRecord, MemoryReplica, PageBody, RefusedWrite, Replica, ReplicaError,
-    ReplicaFuture, ReplicaSignal, SnapshotBody, WriteError,
+    BatchLimits, ConflictingRecord, Hold, Lease, MemoryReplica, PageBody, RefusedWrite, Replica,
+    ReplicaError, ReplicaFuture, ReplicaSignal, SnapshotBody, WriteError,
 };
 pub use settings::{Limits, ProxySetting, TicketCarrier, Timeouts};
 pub use status::{Status, StatusChanges};

@@ -1,6 +1,7 @@
 //! Where the data lives: what the client asks of a store.
 
 mod body;
+mod lease;
 mod memory;
 mod outbox;
 
@@ -14,11 +15,13 @@ use evenkeel_proto::engine::{Backlog, Pulled};
 use evenkeel_proto::wire::{Cursor, PushAnswer, PushRequest};
 
 pub use body::{PageBody, SnapshotBody};
+pub use lease::{Hold, Lease};
 pub use memory::{ConflictingRecord, MemoryReplica, RefusedWrite, WriteError};
 
 pub(crate) use body::{Body, Content};
 
 use crate::changes::Change;
+use crate::mailbox::Command;
 use crate::shared::Shared;
 
 /// What a replica's methods return.
@@ -74,6 +77,11 @@ pub trait Replica: Send + Sync + 'static {
     /// The server refused the bytes of this batch: they must not be sent again as they are. The
     /// replica makes the next batch smaller, and keeps a single refused operation out of the way.
     fn refuse_push(&self, batch: PushRequest, failure: Failure) -> ReplicaFuture<'_, ()>;
+
+    /// How processes that share it take turns; `None` for a replica that one process has to itself.
+    fn lease(&self) -> Option<&dyn Lease> {
+        None
+    }
 }
 
 /// How large a batch may be.
@@ -105,6 +113,9 @@ pub enum ReplicaError {
     /// No room is left: the user has to make some.
     #[error("no room is left for the store")]
     Full,
+    /// Another process syncs the replica; see [`Lease`]. Nothing was changed.
+    #[error("another process syncs the store")]
+    LeaseLost,
     /// Anything else.
     #[error("the store failed: {message}")]
     Failed {
@@ -124,6 +135,18 @@ impl ReplicaSignal {
         if let Some(shared) = self.0.upgrade() {
             shared.local_write(change);
         }
+    }
+
+    /// Another process asks this one, which holds the [`Lease`], to sync now.
+    pub fn asked(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.mailbox.post(Command::SyncNow);
+        }
+    }
+
+    /// Whether there is a client to tell.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.0.strong_count() > 0
     }
 }
 
@@ -166,5 +189,9 @@ impl<R: Replica + ?Sized> Replica for Arc<R> {
 
     fn refuse_push(&self, batch: PushRequest, failure: Failure) -> ReplicaFuture<'_, ()> {
         (**self).refuse_push(batch, failure)
+    }
+
+    fn lease(&self) -> Option<&dyn Lease> {
+        (**self).lease()
     }
 }

@@ -1,11 +1,13 @@
 //! What the app sees: the engine's status, with times as "how long from now".
 
+mod told;
+
 use std::time::Duration;
 
 use evenkeel_proto::engine::Backlog;
 use evenkeel_proto::wire::Cursor;
 use evenkeel_proto::{
-    Ask, Cause, Layer, Lifecycle, Link, OutboxLevel, SyncState, SyncStatus, Timestamp,
+    Ask, Cause, Failure, Layer, Lifecycle, Link, OutboxLevel, SyncState, SyncStatus, Timestamp,
 };
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use tokio::sync::watch;
@@ -13,14 +15,20 @@ use tokio::sync::watch;
 use crate::clock;
 use crate::follow::Follow;
 
+pub(crate) use told::Told;
+
 /// One consistent picture of the client.
 ///
 /// Times are given as seen from now, on a clock that keeps counting while the device sleeps and does
 /// not care what the user sets the device's clock to. As JSON (through serde) the fields have these
 /// names, times are whole milliseconds from the moment of writing, and `null` is "none":
-/// `version, state, lifecycle, link, cause, layer, in_state_for_ms, attempt, next_attempt_in_ms,
-/// floor_from_server_ms, last_proof_ago_ms, cursor, pending, conflicts, rejected, outbox,
-/// ask`.
+/// `version, state, lifecycle, syncs_here, link, cause, layer, in_state_for_ms, attempt,
+/// next_attempt_in_ms, floor_from_server_ms, last_proof_ago_ms, cursor, pending, conflicts, rejected,
+/// outbox, ask`.
+///
+/// Of several processes on one store one syncs. In the others `syncs_here` is false, `state`, `link`,
+/// `cause`, `layer`, the times, `cursor` and `ask` are that one's, at most a second old, and this
+/// client sends nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
@@ -30,6 +38,9 @@ pub struct Status {
     pub state: SyncState,
     /// Whether the client is at work. The state of one that is not is its last one.
     pub lifecycle: Lifecycle,
+    /// Whether this client does the syncing when it is at work; otherwise another process on the same
+    /// store does.
+    pub syncs_here: bool,
     /// How news reaches us.
     pub link: Link,
     /// Why the state is `degraded`; `None` otherwise.
@@ -90,6 +101,7 @@ impl Status {
             version: 0,
             state: SyncState::Syncing,
             lifecycle: Lifecycle::Stopped,
+            syncs_here: true,
             link: Link::None,
             cause: None,
             layer: None,
@@ -113,6 +125,7 @@ impl Status {
             version,
             state: status.state,
             lifecycle: status.lifecycle,
+            syncs_here: true,
             link: status.link,
             cause: status.cause,
             layer: status.layer,
@@ -132,10 +145,52 @@ impl Status {
 
     /// The client ended without the engine having been asked.
     pub(crate) fn end(&mut self) {
+        self.rest(Lifecycle::Stopped);
+    }
+
+    /// The client does nothing any more, or for now.
+    pub(crate) fn rest(&mut self, lifecycle: Lifecycle) {
         self.version += 1;
-        self.lifecycle = Lifecycle::Stopped;
+        self.lifecycle = lifecycle;
         self.link = Link::None;
         self.next_attempt_at = None;
+    }
+
+    /// Another process syncs, and has not told how things stand.
+    pub(crate) fn follow(&mut self) {
+        *self = Self {
+            version: self.version + 1,
+            lifecycle: Lifecycle::Running,
+            syncs_here: false,
+            cursor: self.cursor,
+            last_proof_at: self.last_proof_at,
+            ..Self::initial(Backlog {
+                waiting: self.pending,
+                conflicts: self.conflicts,
+                rejected: self.rejected,
+                level: self.outbox,
+            })
+        };
+    }
+
+    /// The store cannot be opened, or does not say who syncs it.
+    pub(crate) fn no_store(&mut self, failure: &Failure, next_attempt_in: Duration) {
+        let full = failure.cause == Cause::StorageFull;
+        let now = clock::now();
+        if self.cause != Some(failure.cause) {
+            self.since = now;
+            self.attempt = 0;
+        }
+        self.version += 1;
+        self.lifecycle = Lifecycle::Running;
+        self.state = SyncState::Degraded;
+        self.link = Link::None;
+        self.cause = Some(failure.cause);
+        self.layer = Some(failure.layer);
+        self.attempt += 1;
+        self.next_attempt_at = Some(now + next_attempt_in);
+        self.floor_from_server = None;
+        self.ask = if full { Ask::FreeStorage } else { Ask::None };
     }
 
     /// The app wrote while the client was at rest.
@@ -150,10 +205,11 @@ impl Status {
 
 impl Serialize for Status {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Status", 17)?;
+        let mut out = serializer.serialize_struct("Status", 18)?;
         out.serialize_field("version", &self.version)?;
         out.serialize_field("state", &self.state)?;
         out.serialize_field("lifecycle", &self.lifecycle)?;
+        out.serialize_field("syncs_here", &self.syncs_here)?;
         out.serialize_field("link", &self.link)?;
         out.serialize_field("cause", &self.cause)?;
         out.serialize_field("layer", &self.layer)?;

@@ -25,6 +25,7 @@ mod clock;
 mod collection;
 mod error;
 mod handle;
+mod lease;
 mod observe;
 mod read;
 mod recover;

@@ -137,6 +137,16 @@ impl Driver {
             "status"
         );
         locked(&self.shared.journal).published(&status);
+        let lease = self.shared.replica.lease();
+        if let Some(lease) = lease.filter(|_| self.rest.is_none())
+            && !self
+                .told
+                .as_ref()
+                .is_some_and(|told| told.tells_as(&status))
+        {
+            lease.publish(status.told());
+            self.told = Some(status.clone());
+        }
         self.shared.status.send_replace(status);
     }
 }

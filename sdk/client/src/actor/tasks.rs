@@ -65,6 +65,8 @@ pub(super) fn panicked(lane: Lane) -> Option<Answer> {
         Lane::Snapshot => Answer::Snapshotted(Err(failure())),
         Lane::Push => Answer::Pushed(Err(failure())),
         Lane::Token => Answer::Token(Err(TokenError::Unavailable)),
+        // Not a request.
+        Lane::Store => return None,
     })
 }
 
@@ -255,7 +257,9 @@ impl Requests {
 }
 
 /// Asks the replica; its panic is a failure like any other.
-async fn replica<'r, T>(work: impl FnOnce() -> ReplicaFuture<'r, T>) -> Result<T, Failure> {
+pub(super) async fn replica<'r, T>(
+    work: impl FnOnce() -> ReplicaFuture<'r, T>,
+) -> Result<T, Failure> {
     let done = caught(async { work().await }).await;
     let done = done.unwrap_or_else(|_| {
         Err(ReplicaError::Failed {

@@ -107,7 +107,7 @@ impl Until {
 }
 
 /// Now, on both clocks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Moment {
     wall_ms: u64,
     clock_ms: u64,
@@ -121,6 +121,16 @@ impl Moment {
             clock_ms: clock::now().as_millis(),
             clock_epoch: clock::epoch(),
         }
+    }
+
+    /// How long ago that was; on a clock that nobody can set, unless it was another boot's.
+    pub(crate) fn ago(&self) -> Duration {
+        let now = Self::now();
+        Duration::from_millis(if now.clock_epoch == self.clock_epoch {
+            now.clock_ms.saturating_sub(self.clock_ms)
+        } else {
+            now.wall_ms.saturating_sub(self.wall_ms)
+        })
     }
 }
 

@@ -89,6 +89,9 @@ pub enum StoreError {
     /// The store was closed, or its account signed out, here or in another process. Open it again.
     #[error("the store is closed")]
     Closed,
+    /// The store's client is suspended, and its files are closed. Resume the client, or start it.
+    #[error("the store is suspended")]
+    Suspended,
     /// Another process wrote for several seconds without a pause. Try again.
     #[error("another process keeps the store busy")]
     Busy,
@@ -122,6 +125,21 @@ impl From<rusqlite::Error> for StoreError {
                 let message = error.to_string();
                 Self::Failed { message }
             }
+        }
+    }
+}
+
+impl From<OpenError> for StoreError {
+    /// A store that was open before does not open again.
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::WrongAccount => Self::Closed,
+            OpenError::Busy => Self::Busy,
+            OpenError::Full => Self::Full,
+            OpenError::Corrupt { message } => Self::Corrupt { message },
+            other => Self::Failed {
+                message: other.to_string(),
+            },
         }
     }
 }

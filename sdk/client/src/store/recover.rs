@@ -16,7 +16,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params_from_iter};
 
 use super::error::OpenError;
-use super::schema::{self, Stop};
+use super::schema::{self, Check, Stop};
 use super::types::StoreOptions;
 use crate::state::wall_ms;
 
@@ -61,7 +61,7 @@ pub(super) fn recover(path: &Path, account_id: &str) -> Result<Recovery, OpenErr
 
 fn bring_over(path: &Path, account_id: &str, draft: &Path) -> Result<Recovery, Stop> {
     let mut damaged = open_damaged(path, account_id)?;
-    let mut new = schema::open(draft, account_id, &StoreOptions::default())?;
+    let mut new = schema::open(draft, account_id, &StoreOptions::default(), Check::No)?;
     let recovery = salvage(&damaged.db, damaged.version, &mut new)?;
     // One transaction, however large: a crash leaves the one store or the other.
     let backup = Backup::new(&new, &mut damaged.db)?;

@@ -1,17 +1,24 @@
 //! The store as the client sees it.
 
+use std::future::Future;
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use evenkeel_proto::Failure;
 use evenkeel_proto::engine::{Backlog, Pulled};
 use evenkeel_proto::wire::{Cursor, PushAnswer, PushRequest};
 
-use super::SqliteStore;
 use super::sync::{Batch, Undone};
+use super::worker::Worker;
+use super::{SqliteStore, StoreError};
 use crate::changes::Change;
 use crate::guard::locked;
-use crate::replica::{BatchLimits, PageBody, Replica, ReplicaFuture, ReplicaSignal, SnapshotBody};
+use crate::replica::{
+    BatchLimits, Hold, Lease, PageBody, Replica, ReplicaError, ReplicaFuture, ReplicaSignal,
+    SnapshotBody,
+};
 
 impl Replica for SqliteStore {
     fn attach(&self, signal: ReplicaSignal) {
@@ -29,7 +36,7 @@ impl Replica for SqliteStore {
     fn apply_page(&self, from: Cursor, page: PageBody) -> ReplicaFuture<'_, (Pulled, Vec<Change>)> {
         Box::pin(async move {
             let applied = self.call(move |worker| {
-                worker.transact(|session, pace| session.apply_page(pace, from, page))
+                worker.sync(|session, pace| session.apply_page(pace, from, page))
             });
             let (pulled, changes) = match applied.await {
                 Ok(applied) => applied,
@@ -49,9 +56,7 @@ impl Replica for SqliteStore {
         resume: Option<Cursor>,
     ) -> ReplicaFuture<'_, (Cursor, Vec<Change>)> {
         Box::pin(
-            self.call(move |worker| {
-                worker.transact(|session, _| session.replace(snapshot, resume))
-            }),
+            self.call(move |worker| worker.sync(|session, _| session.replace(snapshot, resume))),
         )
     }
 
@@ -66,15 +71,22 @@ impl Replica for SqliteStore {
             let last = tokio::time::Instant::now() + PULL_WAIT_MAX;
             loop {
                 let batch = self.call(move |worker| {
-                    worker.transact(|session, pace| session.take_batch(pace, limits))
+                    worker.sync(|session, pace| {
+                        Ok::<_, ReplicaError>(session.take_batch(pace, limits)?)
+                    })
                 });
-                let batch: Result<Batch, super::StoreError> = batch.await;
-                match batch? {
+                match batch.await? {
                     Batch::Operations(batch) => return Ok(Some(batch)),
                     Batch::Nothing => return Ok(None),
                     Batch::AfterPull => {
-                        let pulled = tokio::time::timeout_at(last, caught_up.changed());
-                        if !matches!(pulled.await, Ok(Ok(()))) {
+                        let mut held = self.common.held.subscribe();
+                        let pulled = async {
+                            tokio::select! {
+                                pulled = caught_up.changed() => pulled.is_ok(),
+                                _ = held.wait_for(|held| !held) => false,
+                            }
+                        };
+                        if !matches!(tokio::time::timeout_at(last, pulled).await, Ok(true)) {
                             return Ok(None);
                         }
                     }
@@ -85,14 +97,61 @@ impl Replica for SqliteStore {
 
     fn apply_push(&self, batch: PushRequest, answer: PushAnswer) -> ReplicaFuture<'_, Vec<Change>> {
         Box::pin(self.call(move |worker| {
-            worker.transact(|session, pace| Ok(session.apply_push(pace, &batch, answer)?))
+            worker.sync(|session, pace| Ok(session.apply_push(pace, &batch, answer)?))
         }))
     }
 
     fn refuse_push(&self, batch: PushRequest, failure: Failure) -> ReplicaFuture<'_, ()> {
         Box::pin(self.call(move |worker| {
-            worker.transact(|session, pace| Ok(session.refuse_push(pace, &batch, failure)?))
+            worker.sync(|session, pace| Ok(session.refuse_push(pace, &batch, failure)?))
         }))
+    }
+
+    fn lease(&self) -> Option<&dyn Lease> {
+        Some(self)
+    }
+}
+
+impl Lease for SqliteStore {
+    fn hold(&self) -> ReplicaFuture<'_, Hold> {
+        Box::pin(async { Ok(self.call(Worker::hold).await?) })
+    }
+
+    fn lost(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let mut held = self.common.held.subscribe();
+        // The sender lives as long as `self`.
+        Box::pin(async move { drop(held.wait_for(|held| !held).await) })
+    }
+
+    fn publish(&self, status: String) {
+        *locked(&self.common.status) = Some(status);
+        // Where too much waits, it is written with the next look at the other processes.
+        drop(self.jobs.try_send(Box::new(Worker::publish_status)));
+    }
+
+    fn ask(&self) -> ReplicaFuture<'_, ()> {
+        Box::pin(async { Ok(self.call(Worker::ask).await?) })
+    }
+
+    fn release(&self) -> ReplicaFuture<'_, ()> {
+        Box::pin(async {
+            let released = self.call(|worker| {
+                worker.release();
+                Ok::<_, StoreError>(())
+            });
+            Ok(released.await?)
+        })
+    }
+
+    fn suspend(&self) -> ReplicaFuture<'_, ()> {
+        self.common.interrupted.store(true, Ordering::Relaxed);
+        Box::pin(async {
+            let suspended = self.call(|worker| {
+                worker.suspend();
+                Ok::<_, StoreError>(())
+            });
+            Ok(suspended.await?)
+        })
     }
 }
 

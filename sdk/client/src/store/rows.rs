@@ -1,5 +1,7 @@
 //! The tables, row by row. What a row means for another is not known here.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use evenkeel_proto::engine::Backlog;
 use evenkeel_proto::merge::Fields;
 use evenkeel_proto::wire::{Op, Operation, Record, UnixMillis, Version};
@@ -15,6 +17,8 @@ pub(super) struct Session<'a> {
     pub(super) db: &'a Connection,
     pub(super) options: &'a StoreOptions,
     pub(super) now_ms: i64,
+    /// The client is about to be suspended: long work ends here.
+    pub(super) interrupted: &'a AtomicBool,
     pub(super) news: News,
 }
 
@@ -134,6 +138,9 @@ impl Session<'_> {
 
     /// Takes the server's copy over where it is newer than the one that is there; whether it was.
     pub(super) fn store_record(&self, record: &Record) -> Result<bool, StoreError> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(StoreError::Suspended);
+        }
         let sql = "INSERT INTO records (id, version, created_at, updated_at, deleted_at, fields) \
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO UPDATE SET \
                    version = excluded.version, created_at = excluded.created_at, \

@@ -11,11 +11,12 @@ use super::error::OpenError;
 use super::types::{Durability, StoreOptions};
 
 /// Opens the file, and waits while another process makes it, brings it to this format or repairs its
-/// log.
+/// log. `check` says whether to look at the file from end to end.
 pub(super) fn open(
     path: &Path,
     account_id: &str,
     options: &StoreOptions,
+    check: Check,
 ) -> Result<Connection, OpenError> {
     options.check()?;
     if !(1..=ACCOUNT_ID_CHARS_MAX).contains(&account_id.chars().count()) {
@@ -23,7 +24,7 @@ pub(super) fn open(
     }
     let last = Instant::now() + BUSY_MAX;
     loop {
-        let error = match prepare(path, account_id, options) {
+        let error = match prepare(path, account_id, options, check) {
             Ok(db) => return Ok(db),
             Err(stop) => refusal(path, stop),
         };
@@ -33,6 +34,14 @@ pub(super) fn open(
         }
         thread::sleep(BUSY_NAP);
     }
+}
+
+/// Whether the file is looked at from end to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Check {
+    Whole,
+    /// This process did it before.
+    No,
 }
 
 /// `Err` of one kind or the other, so that `?` works on both.
@@ -53,7 +62,12 @@ impl From<rusqlite::Error> for Stop {
     }
 }
 
-fn prepare(path: &Path, account_id: &str, options: &StoreOptions) -> Result<Connection, Stop> {
+fn prepare(
+    path: &Path,
+    account_id: &str,
+    options: &StoreOptions,
+    check: Check,
+) -> Result<Connection, Stop> {
     let mut db = Connection::open(path)?;
     db.busy_timeout(BUSY_MAX)?;
     // Closing would write the log of a file into it even where the file turns out not to be ours.
@@ -63,7 +77,9 @@ fn prepare(path: &Path, account_id: &str, options: &StoreOptions) -> Result<Conn
     drop(tx);
     if version > 0 {
         check_account(&db, account_id)?;
-        check_integrity(&db)?;
+        if check == Check::Whole {
+            check_integrity(&db)?;
+        }
     }
     // From here on the file is ours, or was empty.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
@@ -139,7 +155,10 @@ pub(super) fn check_account(db: &Connection, account_id: &str) -> Result<(), Sto
 fn migrate(db: &mut Connection, path: &Path) -> Result<(), Stop> {
     for (index, migration) in MIGRATIONS.iter().enumerate() {
         let before = index as i64;
-        if recognize(db, path)? > before {
+        let tx = db.transaction()?;
+        let done = recognize(&tx, path)? > before;
+        drop(tx);
+        if done {
             continue;
         }
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;

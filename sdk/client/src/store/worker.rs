@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -15,14 +16,15 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::{OpenError, StoreError};
 use super::handle::WriteHandle;
+use super::lease::{self, Held, Standing};
 use super::rows::{self, News, Session};
-use super::schema;
+use super::schema::{self, Check};
 use super::sync::Pace;
 use super::types::{StoreOptions, Verdict};
 use super::write::Written;
 use crate::changes::Change;
 use crate::guard::locked;
-use crate::replica::ReplicaSignal;
+use crate::replica::{Hold, ReplicaError, ReplicaSignal};
 
 pub(super) type Job = Box<dyn FnOnce(&mut Worker) + Send>;
 
@@ -37,11 +39,20 @@ pub(super) struct Common {
     /// at the store once after having begun to), other processes' changes are noticed within
     /// [`LOOK_EVERY`].
     pub(super) touched: watch::Sender<u64>,
+    /// Whether this process holds the lease.
+    pub(super) held: watch::Sender<bool>,
+    /// The status that the other processes shall see, until it is written.
+    pub(super) status: Mutex<Option<String>>,
+    /// The client is about to be suspended.
+    pub(super) interrupted: AtomicBool,
 }
 
 pub(super) struct Worker {
-    /// `None` once the store is closed.
+    /// `None` while the store is suspended, and once it is closed.
     db: Option<Connection>,
+    suspended: bool,
+    standing: Standing,
+    path: PathBuf,
     account_id: String,
     options: StoreOptions,
     pace: Pace,
@@ -91,6 +102,7 @@ pub(super) async fn start(
                 tracing::error!(target: "evenkeel", "the store panicked");
             }
         }
+        worker.close();
     };
     let thread = thread::Builder::new().name("evenkeel-store".into());
     if let Err(error) = thread.spawn(run) {
@@ -108,7 +120,7 @@ impl Worker {
         account_id: &str,
         options: StoreOptions,
     ) -> Result<Self, OpenError> {
-        let db = schema::open(path, account_id, &options)?;
+        let db = schema::open(path, account_id, &options, Check::Whole)?;
         let corrupt = |error: StoreError| OpenError::Corrupt {
             message: error.to_string(),
         };
@@ -119,6 +131,9 @@ impl Worker {
         *locked(&common.backlog) = counts.backlog(&options);
         Ok(Self {
             db: Some(db),
+            suspended: false,
+            standing: Standing::new(path),
+            path: path.to_owned(),
             account_id: account_id.to_owned(),
             options,
             pace: Pace::default(),
@@ -134,21 +149,22 @@ impl Worker {
         &mut self,
         work: impl FnOnce(&Session<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let db = self.db.as_mut().ok_or(StoreError::Closed)?;
-        let tx = db.transaction()?;
+        let tx = opened(&mut self.db, self.suspended)?.transaction()?;
         if schema::owner(&tx)?.as_ref() != Some(&self.account_id) {
             drop(tx);
             self.close();
             return Err(StoreError::Closed);
         }
-        work(&session(&tx, &self.options))
+        work(&session(&tx, &self.options, &self.common.interrupted))
     }
 
     /// When to look next for what other processes did; `None` while nobody would be told.
     fn look_at(&mut self) -> Option<Instant> {
         self.db.as_ref()?;
         let listeners = self.common.touched.receiver_count() > 0;
-        let watched = listeners || locked(&self.common.signal).is_some() || self.is_awaited();
+        let client = locked(&self.common.signal).clone();
+        let client = client.is_some_and(|client| client.is_heard());
+        let watched = listeners || client || self.is_awaited();
         watched.then(|| self.looked_at + LOOK_EVERY)
     }
 
@@ -174,17 +190,140 @@ impl Worker {
         if let Err(error) = looked {
             tracing::warn!(target: "evenkeel", %error, "other processes' writes were not seen");
         }
+        self.keep_lease();
     }
 
     fn look_closer(&mut self) -> Result<(), StoreError> {
-        let counts = self.read(|session| session.counts())?;
+        let (counts, lease) = self.read(|session| {
+            let lease = lease::row(session.db)?;
+            Ok((session.counts()?, lease))
+        })?;
         *locked(&self.common.backlog) = counts.backlog(&self.options);
         self.common.touched.send_modify(|count| *count += 1);
         let signal = locked(&self.common.signal).clone();
+        if let Held::Ours(ours) = &mut self.standing.hold {
+            if lease.epoch != ours.epoch {
+                self.lose();
+            } else if std::mem::replace(&mut ours.asked, lease.asked) != lease.asked
+                && let Some(signal) = &signal
+            {
+                signal.asked();
+            }
+        }
         if let Some(signal) = signal {
             signal.wrote(Some(Change::Elsewhere));
         }
         Ok(())
+    }
+
+    fn keep_lease(&mut self) {
+        let Some(db) = &self.db else {
+            return;
+        };
+        let kept = self.standing.lock(db);
+        if let Err(error) = kept {
+            tracing::debug!(target: "evenkeel", %error, "the lease is not locked yet");
+        }
+        self.publish_status();
+    }
+
+    /// Shows the others what the client published last. Tried again where another process is in the way.
+    pub(super) fn publish_status(&mut self) {
+        let (Some(db), Held::Ours(_)) = (&self.db, &self.standing.hold) else {
+            return;
+        };
+        let Some(status) = locked(&self.common.status).take() else {
+            return;
+        };
+        if let Err(error) = self.standing.publish(db, &status) {
+            tracing::debug!(target: "evenkeel", %error, "the status was not shown yet");
+            locked(&self.common.status).get_or_insert(status);
+        }
+    }
+
+    /// Takes the lease if nobody has it; opens the files where the store is suspended.
+    pub(super) fn hold(&mut self) -> Result<Hold, StoreError> {
+        if self.suspended {
+            self.reopen()?;
+        }
+        self.common.interrupted.store(false, Ordering::Relaxed);
+        let db = opened(&mut self.db, self.suspended)?;
+        let undisturbed = match self.standing.fence() {
+            Some(fence) if fence.holds(db)? => Some(true),
+            _ => self.standing.take(db)?,
+        };
+        if let Some(undisturbed) = undisturbed {
+            if !undisturbed {
+                // What was learned may be old.
+                self.pace = Pace::default();
+            }
+            self.common.held.send_replace(true);
+            return Ok(Hold::Ours { undisturbed });
+        }
+        self.common.held.send_replace(false);
+        let status = self.read(|session| Ok(lease::row(session.db)?.status))?;
+        Ok(Hold::Theirs { status })
+    }
+
+    pub(super) fn ask(&mut self) -> Result<(), StoreError> {
+        let db = opened(&mut self.db, self.suspended)?;
+        db.execute("UPDATE lease SET asked = asked + 1", [])?;
+        Ok(())
+    }
+
+    /// Lets the lease go.
+    pub(super) fn release(&mut self) {
+        self.standing.release(self.db.as_ref());
+        self.common.held.send_replace(false);
+    }
+
+    /// Another process has the lease.
+    fn lose(&mut self) {
+        tracing::info!(target: "evenkeel", "another process syncs the store");
+        self.standing.hold = Held::No;
+        self.common.held.send_replace(false);
+    }
+
+    /// Lets the lease go, and closes the files until the next hold.
+    pub(super) fn suspend(&mut self) {
+        self.release();
+        if self.db.take().is_some() {
+            self.suspended = true;
+        }
+    }
+
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        let db = schema::open(&self.path, &self.account_id, &self.options, Check::No)?;
+        self.data_version = data_version(&db)?;
+        self.db = Some(db);
+        self.suspended = false;
+        self.look_closer()
+    }
+
+    /// One transaction of the client's, if this process holds the lease or can have it.
+    pub(super) fn sync<T, E: From<StoreError> + From<ReplicaError>>(
+        &mut self,
+        work: impl FnOnce(&mut Session<'_>, &mut Pace) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if let Held::Unasked = self.standing.hold {
+            self.hold()?;
+        }
+        // The check is part of the transaction.
+        let Some(fence) = self.standing.fence() else {
+            return Err(ReplicaError::LeaseLost.into());
+        };
+        let mut lost = false;
+        let done = self.transact(|session, pace| {
+            lost = !fence.holds(session.db)?;
+            if lost {
+                return Err(ReplicaError::LeaseLost.into());
+            }
+            work(session, pace)
+        });
+        if lost {
+            self.lose();
+        }
+        done
     }
 
     /// One transaction.
@@ -219,8 +358,10 @@ impl Worker {
 
     /// Ends the store for all handles; waiting verdicts never come.
     pub(super) fn close(&mut self) {
+        self.release();
         self.waiters.clear();
         self.db = None;
+        self.suspended = false;
         self.common.touched.send_modify(|count| *count += 1);
     }
 
@@ -260,7 +401,7 @@ impl Worker {
         work: impl FnOnce(&mut Session<'_>, &mut Pace) -> Result<T, E>,
     ) -> Result<(T, News), E> {
         let sqlite = |error: rusqlite::Error| E::from(StoreError::from(error));
-        let db = self.db.as_mut().ok_or(StoreError::Closed)?;
+        let db = opened(&mut self.db, self.suspended)?;
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate);
         let tx = tx.map_err(sqlite)?;
         if schema::owner(&tx).map_err(sqlite)?.as_ref() != Some(&self.account_id) {
@@ -269,7 +410,7 @@ impl Worker {
             return Err(StoreError::Closed.into());
         }
         let mut pace = self.pace;
-        let mut session = session(&tx, &self.options);
+        let mut session = session(&tx, &self.options, &self.common.interrupted);
         let done = work(&mut session, &mut pace)?;
         let news = session.news;
         let counts = rows::counts(&tx)?;
@@ -310,11 +451,24 @@ fn data_version(db: &Connection) -> Result<i64, StoreError> {
     Ok(statement.query_row([], |row| row.get(0))?)
 }
 
-fn session<'a>(db: &'a Connection, options: &'a StoreOptions) -> Session<'a> {
+fn opened(db: &mut Option<Connection>, suspended: bool) -> Result<&mut Connection, StoreError> {
+    db.as_mut().ok_or(if suspended {
+        StoreError::Suspended
+    } else {
+        StoreError::Closed
+    })
+}
+
+fn session<'a>(
+    db: &'a Connection,
+    options: &'a StoreOptions,
+    interrupted: &'a AtomicBool,
+) -> Session<'a> {
     Session {
         db,
         options,
         now_ms: rows::signed(options.wall_clock.unix_ms()),
+        interrupted,
         news: News::default(),
     }
 }

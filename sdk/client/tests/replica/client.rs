@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::bench::{Bench, Place, content, fast};
 use crate::common::{Reply, Service, TOKEN, answer, eventually, refusal, until};
 
-fn client(service: &Service, store: &SqliteStore) -> SyncClient {
+pub(crate) fn client(service: &Service, store: &SqliteStore) -> SyncClient {
     let client = SyncClient::builder(&service.url)
         .token(Secret::new(TOKEN))
         .replica(store.clone())
@@ -89,14 +89,14 @@ async fn a_conflict_is_decided_and_the_decision_sent() {
     let client = client(&service, &store);
     settled(&client).await;
     // Both sides write while neither hears of the other.
-    client.suspend(Duration::from_secs(5)).await.unwrap();
+    client.stop().await;
     service.write("n", "theirs");
     let handle = store.put("n", content("ours")).await.unwrap();
     service.script(|seen| match seen.path.as_str() {
         "/api/v2/sync/pull" => Reply::Full(answer(&json!({"changes": [], "nextCursor": 1}))),
         _ => Reply::Healthy,
     });
-    client.resume();
+    client.start().unwrap();
     until(&client, "in conflict", |s| s.conflicts == 1).await;
     assert_eq!(handle.await, Ok(Verdict::Conflicted));
     service.heal();
