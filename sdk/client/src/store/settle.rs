@@ -50,6 +50,23 @@ fn is_there(merged: &Merged, theirs: Option<&Fields>) -> bool {
     }
 }
 
+/// The base of a write that followed one that was sent. What the server has of that one may be its own
+/// work, so taking it back is a change like any other.
+fn partly_there(sent: &Wish, theirs: Option<&Fields>) -> Option<Fields> {
+    let (Some(fields), Some(theirs)) = (&sent.fields, theirs) else {
+        return sent.base.clone();
+    };
+    let mut base = sent.base.clone().unwrap_or_default();
+    for name in merge::changed_fields(&base, fields) {
+        match (fields.get(&name), theirs.get(&name)) {
+            (Some(ours), Some(value)) if ours == value => drop(base.insert(name, value.clone())),
+            (None, None) => drop(base.shift_remove(&name)),
+            _ => {}
+        }
+    }
+    Some(base)
+}
+
 impl Session<'_> {
     /// The server has the operation, as this record where the answer told.
     pub(super) fn acknowledge(
@@ -96,6 +113,7 @@ impl Session<'_> {
         if let Some(later) = self.unsent(&wish.id)? {
             self.remove(later.seq)?;
             self.follow(&later.request_id, &op.request_id);
+            wish.base = partly_there(&op.wish, theirs);
             wish.fields = later.wish.fields;
             wish.updated_at = later.wish.updated_at;
         }

@@ -106,6 +106,44 @@ async fn an_old_operation_that_clashes_by_now_is_a_conflict() {
 }
 
 #[tokio::test]
+async fn what_an_old_operation_left_at_the_server_is_taken_back_by_the_later_edit() {
+    let place = Place::new();
+    let store = place.open_with(forgetful()).await;
+    store.pull(0, &[(1, base(1))], 1).await;
+    store
+        .patch("a", fields(json!({"x": 2, "y": 2})))
+        .await
+        .unwrap();
+    store.operation().await;
+    store
+        .patch("a", fields(json!({"x": 1, "y": 1})))
+        .await
+        .unwrap();
+    // It had been applied, and somebody wrote on top.
+    let theirs = json!({"x": 2, "y": 7});
+    store.pull(1, &[(3, record_of("a", 3, theirs))], 3).await;
+    store.pull(3, &[], 3).await;
+    let back = store.operation().await.note.unwrap().fields;
+    assert_eq!(Value::Object(back), json!({"x": 1, "y": 7}));
+}
+
+#[tokio::test]
+async fn a_deletion_after_an_old_creation_meets_what_others_made_of_it() {
+    let place = Place::new();
+    let store = place.open_with(forgetful()).await;
+    assert!(Bench::put(&store, "a", "mine").await);
+    store.operation().await;
+    let handle = store.delete("a").await.unwrap();
+    let theirs = json!({"content": "edited by another"});
+    store.pull(0, &[(2, record_of("a", 2, theirs))], 2).await;
+    store.pull(2, &[], 2).await;
+    assert_eq!(store.take_batch(ALL).await.unwrap(), None);
+    assert_eq!(handle.await, Ok(Verdict::Conflicted));
+    assert_eq!(store.conflicting().await, ["a"]);
+    assert_eq!(store.view("a").await, None);
+}
+
+#[tokio::test]
 async fn an_operation_within_the_window_is_sent_again_as_it_was() {
     let place = Place::new();
     let store = place.open().await;
