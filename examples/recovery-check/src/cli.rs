@@ -144,9 +144,15 @@ pub(crate) struct Stack {
     /// The origin's port; 0 lets the system choose.
     #[arg(long, value_name = "P", default_value_t = 0)]
     pub(crate) origin_port: u16,
+    /// The AI provider's port; 0 lets the system choose.
+    #[arg(long, value_name = "P", default_value_t = 0)]
+    pub(crate) provider_port: u16,
     /// For an edge alone: where its origin is. Without it, the edge has none configured.
     #[arg(long, value_name = "URL")]
     pub(crate) origin_url: Option<String>,
+    /// For an edge: where the AI provider is. Without it, an edge alone reaches none.
+    #[arg(long, value_name = "URL")]
+    pub(crate) provider_url: Option<String>,
     /// The control API's port (loopback only); 0 lets the system choose.
     #[arg(long, value_name = "P", default_value_t = 0)]
     pub(crate) control_port: u16,
@@ -160,12 +166,14 @@ pub(crate) struct Stack {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StackRole {
-    /// Edge and origin.
+    /// Edge, origin and AI provider.
     All,
     /// The edge alone.
     Edge,
     /// The origin alone.
     Origin,
+    /// The AI provider's stand-in alone: completions in OpenAI's form.
+    Provider,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

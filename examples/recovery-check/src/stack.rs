@@ -14,18 +14,23 @@ pub(crate) async fn run(args: Stack) -> Result<Outcome, Failed> {
             .set_pair(pair)
             .map_err(|e| Failed::configuration(format!("--set: {e}; `stack --help` lists all")))?;
     }
-    if args.role == StackRole::Origin && args.origin_url.is_some() {
-        return Err(Failed::configuration("--origin-url is for the edge"));
+    let edge = matches!(args.role, StackRole::All | StackRole::Edge);
+    if !edge && (args.origin_url.is_some() || args.provider_url.is_some()) {
+        let wrong = "--origin-url and --provider-url are for the edge";
+        return Err(Failed::configuration(wrong));
     }
     let options = ServeOptions {
         role: match args.role {
             StackRole::All => Role::All,
             StackRole::Edge => Role::Edge,
             StackRole::Origin => Role::Origin,
+            StackRole::Provider => Role::Provider,
         },
         edge_port: args.edge_port,
         origin_port: args.origin_port,
+        provider_port: args.provider_port,
         origin_url: args.origin_url,
+        provider_url: args.provider_url,
         control_port: args.control_port,
         data: args.data,
         settings,
@@ -53,7 +58,9 @@ pub(crate) fn long_help() -> String {
     }
     help.push_str(
         "\nFaults (on the control URL: GET /faults, PUT /faults/NAME with a JSON value,\n\
-         DELETE /faults/NAME, POST /reset):\n",
+         DELETE /faults/NAME, POST /reset). There too, where the edge runs: GET /secrets,\n\
+         PUT /secrets/KEY_ENCRYPTION_SECRET with a JSON string (or KEY_ENCRYPTION_SECRET_PREV),\n\
+         DELETE /secrets/NAME, POST /edge/restart:\n",
     );
     for fault in FaultSet::all() {
         let _ = writeln!(

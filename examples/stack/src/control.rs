@@ -2,7 +2,13 @@
 //!
 //! `GET /faults`, `PUT` or `POST /faults/{name}` with a JSON value, `DELETE /faults/{name}`,
 //! `POST /reset`, and `GET /requests` for the log of requests.
+//!
+//! Where the edge is in this process, also what its operator does: `GET /secrets`, `PUT` or
+//! `POST /secrets/{name}` with a JSON string, `DELETE /secrets/{name}`, and `POST /edge/restart`. The
+//! names are those of a deployment, `KEY_ENCRYPTION_SECRET` and `KEY_ENCRYPTION_SECRET_PREV`; a secret
+//! cannot be read back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,30 +16,43 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
+use bytes::Bytes;
+use evenkeel_proto::wire::Secret;
 use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Refusal};
+use crate::edge::Deployment;
 use crate::faults::{self, FaultError, FaultSet, Faults};
 use crate::requests::Requests;
+use crate::secrets::SecretName;
 
 #[derive(Clone)]
 struct Control {
     faults: Faults,
     requests: Requests,
+    edge: Option<Arc<Deployment>>,
 }
 
-pub(crate) fn router(faults: Faults, requests: Requests) -> Router {
+pub(crate) fn router(faults: Faults, requests: Requests, edge: Option<Arc<Deployment>>) -> Router {
     let set = put(set).post(set).delete(clear);
+    let secret = put(set_secret).post(set_secret).delete(delete_secret);
     Router::new()
         .route("/faults", get(list))
         .route("/faults/{name}", set)
         .route("/reset", post(reset))
         .route("/requests", get(log))
+        .route("/secrets", get(secrets))
+        .route("/secrets/{name}", secret)
+        .route("/edge/restart", post(restart))
         .fallback(async || Refusal::not_found())
         .method_not_allowed_fallback(async || Refusal::not_found())
-        .with_state(Control { faults, requests })
+        .with_state(Control {
+            faults,
+            requests,
+            edge,
+        })
 }
 
 /// The faults that are on, and all there are.
@@ -46,9 +65,7 @@ async fn set(
     Path(name): Path<String>,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
-    let body = body.map_err(|_| Refusal::too_large(BODY_BYTES_MAX as u64))?;
-    let value: Value = serde_json::from_slice(&body.to_bytes())
+    let value: Value = serde_json::from_slice(&whole(body).await?)
         .map_err(|error| Refusal::bad_request(format!("not JSON: {error}")))?;
     control.faults.set(&name, value).map_err(refused)?;
     // What is done once is waited for, as far as this process is the one that does it.
@@ -76,6 +93,58 @@ async fn log(State(control): State<Control>) -> Response {
         "requests": control.requests.all(),
     });
     answer::json(StatusCode::OK, &body).into_response()
+}
+
+/// What may be told of the secrets.
+async fn secrets(State(control): State<Control>) -> Result<Response, Refusal> {
+    let secrets = &control.edge()?.standing().secrets;
+    let states = SecretName::ALL.map(|name| (name.as_str(), json!(secrets.state(name))));
+    let states: Map<String, Value> = states.into_iter().map(|(n, s)| (n.to_owned(), s)).collect();
+    Ok(answer::json(StatusCode::OK, &states))
+}
+
+async fn set_secret(
+    State(control): State<Control>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Response, Refusal> {
+    // What serde says of it could hold a piece of the secret.
+    let secret: Secret = serde_json::from_slice(&whole(body).await?)
+        .map_err(|_| Refusal::bad_request("a JSON string is needed"))?;
+    control.put_secret(&name, Some(secret))?;
+    self::secrets(State(control)).await
+}
+
+async fn delete_secret(
+    State(control): State<Control>,
+    Path(name): Path<String>,
+) -> Result<Response, Refusal> {
+    control.put_secret(&name, None)?;
+    self::secrets(State(control)).await
+}
+
+/// As a deploy does: its counters begin at zero.
+async fn restart(State(control): State<Control>) -> Result<Response, Refusal> {
+    control.edge()?.restart();
+    Ok(answer::json(StatusCode::OK, &json!({ "ok": true })))
+}
+
+impl Control {
+    fn edge(&self) -> Result<&Deployment, Refusal> {
+        self.edge.as_deref().ok_or_else(Refusal::not_found)
+    }
+
+    fn put_secret(&self, name: &str, secret: Option<Secret>) -> Result<(), Refusal> {
+        let name = SecretName::from_name(name).ok_or_else(Refusal::not_found)?;
+        self.edge()?.standing().secrets.set(name, secret);
+        Ok(())
+    }
+}
+
+async fn whole(body: Body) -> Result<Bytes, Refusal> {
+    let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
+    let body = body.map_err(|_| Refusal::too_large(BODY_BYTES_MAX as u64))?;
+    Ok(body.to_bytes())
 }
 
 fn shown(faults: &Faults) -> Value {

@@ -1,4 +1,5 @@
-//! The reference service: an edge in front of an origin, on real sockets, with faults on demand.
+//! The reference service: an edge in front of an origin and an AI provider, on real sockets, with faults
+//! on demand.
 //!
 //! It is what the SDK's scenarios and demonstrations run against, so it keeps to the contract to the
 //! letter, and breaks in the ways that real ones break: listeners really close, connections are really
@@ -22,27 +23,37 @@
 //! ```
 
 mod answer;
+mod caller;
 mod clock;
 mod control;
 mod edge;
 mod faults;
+mod hex;
+mod limit;
 mod net;
 mod origin;
 mod parts;
+mod provider;
 mod requests;
+mod secrets;
 mod serve;
 mod settings;
 mod stack;
 pub mod store;
 
 pub use faults::{
-    CdnBody, CdnError, Cut, DatabaseFault, FaultError, FaultInfo, FaultSet, Faults, Flap,
+    CdnBody, CdnError, Cut, DatabaseFault, FaultError, FaultInfo, FaultSet, Faults, Flap, Garbage,
     LateCommits, OriginErrors, RateLimited, Selection, SnapshotGap, Unconfigured,
 };
-pub use parts::{EdgeOptions, EdgeServer, OriginOptions, OriginServer, run_edge, run_origin};
+pub use parts::{
+    EdgeOptions, EdgeServer, OriginOptions, OriginServer, ProviderOptions, ProviderServer,
+    run_edge, run_origin, run_provider,
+};
 pub use requests::{Lane, Part, RequestRecord, Requests};
+pub use secrets::{SecretName, SecretState, Secrets};
 pub use serve::{Role, ServeError, ServeOptions, serve};
 pub use settings::{
-    CursorForm, RateLimitForm, ReadyWhen, SettingError, SettingInfo, Settings, TicketCarrier,
+    CursorForm, Hidden, RateLimitForm, ReadyWhen, SettingError, SettingInfo, Settings,
+    TicketCarrier,
 };
 pub use stack::{Builder, Stack, StartError};

@@ -1,4 +1,4 @@
-//! Origin and edge, each started and stopped alone.
+//! Origin, edge and AI provider, each started and stopped alone.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,11 +12,13 @@ use http::uri::{Authority, Scheme};
 use tokio::task::JoinHandle;
 
 use crate::control;
-use crate::edge::Edge;
+use crate::edge::{Deployment, Sessions, Standing};
 use crate::faults::Faults;
 use crate::net::Server;
 use crate::origin::{self, Origin};
+use crate::provider;
 use crate::requests::Requests;
+use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::stack::StartError;
 use crate::store::{BoxFuture, DatabaseError, LocalBus, SqliteDatabase};
@@ -54,16 +56,7 @@ pub struct OriginServer {
 /// See [`StartError`].
 pub async fn run_origin(options: OriginOptions) -> Result<OriginServer, StartError> {
     options.settings.check()?;
-    let file = options
-        .data
-        .map(|folder| match std::fs::create_dir_all(&folder) {
-            Ok(()) => Ok(folder.join(DATABASE_FILE)),
-            Err(source) => Err(StartError::Data {
-                path: folder,
-                source,
-            }),
-        });
-    let file = file.transpose()?;
+    let file = file_in(options.data, DATABASE_FILE)?;
     let settings = Arc::new(options.settings);
     let database = SqliteDatabase::open(file.as_deref(), settings.devices_max)?;
     let closed = Closed(Mutex::new(Box::pin(database.closed())));
@@ -149,14 +142,7 @@ impl OriginServer {
         self.upkeep.stop().await;
         drop(self.origin);
         // A push that commits late may still hold the database; it ends by itself.
-        let _ = tokio::time::timeout(
-            CLOSE_MAX,
-            self.closed
-                .0
-                .into_inner()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
-        .await;
+        self.closed.wait().await;
     }
 }
 
@@ -167,6 +153,10 @@ pub struct EdgeOptions {
     pub port: u16,
     /// Where the origin is; `None` is an edge that was deployed without one.
     pub origin_url: Option<String>,
+    /// Where the AI provider is; `None` is an edge that cannot reach one.
+    pub provider_url: Option<String>,
+    /// The folder for the AI sessions; `None` keeps them in memory.
+    pub data: Option<PathBuf>,
     /// The settings.
     pub settings: Settings,
     /// The switchboard that it listens to.
@@ -179,8 +169,8 @@ pub struct EdgeOptions {
 #[derive(Debug)]
 pub struct EdgeServer {
     server: Server,
-    faults: Faults,
-    requests: Requests,
+    deployment: Arc<Deployment>,
+    closed: Closed,
 }
 
 /// Starts an edge alone.
@@ -190,21 +180,26 @@ pub struct EdgeServer {
 /// See [`StartError`].
 pub async fn run_edge(options: EdgeOptions) -> Result<EdgeServer, StartError> {
     options.settings.check()?;
-    let origin = options.origin_url.as_deref().map(authority).transpose()?;
-    let edge = Edge::new(
-        Arc::new(options.settings),
-        options.faults.clone(),
-        options.requests.clone(),
-        origin,
-    );
-    let router = edge.router();
+    let at = |url: Option<&str>| url.map(authority).transpose();
+    let sessions = Sessions::open(file_in(options.data, SESSIONS_FILE)?.as_deref())?;
+    let closed = Closed(Mutex::new(Box::pin(sessions.closed())));
+    let deployment = Deployment::new(Standing {
+        origin: at(options.origin_url.as_deref())?,
+        provider: at(options.provider_url.as_deref())?,
+        secrets: Secrets::of(&options.settings),
+        sessions,
+        settings: Arc::new(options.settings),
+        faults: options.faults,
+        requests: options.requests,
+    });
     let server = listen(options.port, |port| {
-        Server::start(port, router, &options.faults, |f| f.edge_refuses)
+        let faults = &deployment.standing().faults;
+        Server::start(port, deployment.router(), faults, |f| f.edge_refuses)
     })?;
     Ok(EdgeServer {
         server,
-        faults: options.faults,
-        requests: options.requests,
+        deployment,
+        closed,
     })
 }
 
@@ -218,18 +213,78 @@ impl EdgeServer {
     /// Switches faults.
     #[must_use]
     pub fn faults(&self) -> Faults {
-        self.faults.clone()
+        self.deployment.standing().faults.clone()
     }
 
     /// What has arrived.
     #[must_use]
     pub fn requests(&self) -> Requests {
-        self.requests.clone()
+        self.deployment.standing().requests.clone()
+    }
+
+    /// Changes the secrets that AI sessions are encrypted under.
+    #[must_use]
+    pub fn secrets(&self) -> Secrets {
+        self.deployment.standing().secrets.clone()
+    }
+
+    /// Restarts it in its place, as a deploy does: its counters, circuits and rate limits begin anew and
+    /// its streams end. AI sessions stay; the port never closes.
+    pub fn restart(&self) {
+        self.deployment.restart();
+    }
+
+    pub(crate) fn deployment(&self) -> Arc<Deployment> {
+        Arc::clone(&self.deployment)
     }
 
     /// Stops it and returns when nothing is left.
     pub async fn stop(self) {
         self.server.stop().await;
+        drop(self.deployment);
+        self.closed.wait().await;
+    }
+}
+
+/// How to start the stand-in for an AI provider alone.
+#[derive(Clone, Debug, Default)]
+pub struct ProviderOptions {
+    /// 0 lets the system choose.
+    pub port: u16,
+    /// The switchboard that it listens to.
+    pub faults: Faults,
+    /// Where it notes what arrives.
+    pub requests: Requests,
+}
+
+/// An AI provider's stand-in that runs: completions in OpenAI's form, `POST /v1/chat/completions`, the same
+/// answer to the same question.
+#[derive(Debug)]
+pub struct ProviderServer(Server);
+
+/// Starts the stand-in for an AI provider alone.
+///
+/// # Errors
+///
+/// See [`StartError`].
+pub async fn run_provider(options: ProviderOptions) -> Result<ProviderServer, StartError> {
+    let router = provider::router(options.faults.clone(), options.requests);
+    let server = listen(options.port, |port| {
+        Server::start(port, router, &options.faults, |f| f.provider_refuses)
+    })?;
+    Ok(ProviderServer(server))
+}
+
+impl ProviderServer {
+    /// Where it listens.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.0.url()
+    }
+
+    /// Stops it and returns when nothing is left.
+    pub async fn stop(self) {
+        self.0.stop().await;
     }
 }
 
@@ -237,8 +292,10 @@ pub(crate) fn start_control(
     port: u16,
     faults: &Faults,
     requests: &Requests,
+    edge: Option<&EdgeServer>,
 ) -> Result<Server, StartError> {
-    let router = control::router(faults.clone(), requests.clone());
+    let edge = edge.map(EdgeServer::deployment);
+    let router = control::router(faults.clone(), requests.clone(), edge);
     listen(port, |port| Server::start(port, router, faults, |_| false))
 }
 
@@ -249,8 +306,18 @@ fn listen(port: u16, start: impl FnOnce(u16) -> io::Result<Server>) -> Result<Se
     })
 }
 
+fn file_in(folder: Option<PathBuf>, name: &str) -> Result<Option<PathBuf>, StartError> {
+    let Some(path) = folder else {
+        return Ok(None);
+    };
+    match std::fs::create_dir_all(&path) {
+        Ok(()) => Ok(Some(path.join(name))),
+        Err(source) => Err(StartError::Data { path, source }),
+    }
+}
+
 fn authority(url: &str) -> Result<Authority, StartError> {
-    let wrong = || StartError::OriginUrl(url.to_owned());
+    let wrong = || StartError::Url(url.to_owned());
     let parts = url.parse::<Uri>().map_err(|_| wrong())?.into_parts();
     let plain = parts.scheme == Some(Scheme::HTTP);
     let bare = parts.path_and_query.is_none_or(|path| path == "/");
@@ -277,6 +344,13 @@ impl Drop for Upkeep {
 /// Ready when the database is closed; behind a lock, so that the server can be shared between threads.
 struct Closed(Mutex<BoxFuture<'static, ()>>);
 
+impl Closed {
+    async fn wait(self) {
+        let closed = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let _ = tokio::time::timeout(CLOSE_MAX, closed).await;
+    }
+}
+
 impl std::fmt::Debug for Closed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Closed")
@@ -284,4 +358,5 @@ impl std::fmt::Debug for Closed {
 }
 
 const DATABASE_FILE: &str = "stack.db";
+const SESSIONS_FILE: &str = "edge.db";
 const CLOSE_MAX: Duration = Duration::from_secs(2);

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use evenkeel_proto::wire::path;
+use evenkeel_proto::wire::{AiTask, path};
 use serde::Serialize;
 
 use crate::clock::Stopwatch;
+use crate::provider;
 use crate::settings::Settings;
 
 /// One request, as it arrived at one part of the service.
@@ -44,6 +45,8 @@ pub enum Part {
     Edge,
     /// Behind it.
     Origin,
+    /// The AI provider.
+    Provider,
 }
 
 /// What a request is for.
@@ -64,6 +67,8 @@ pub enum Lane {
     Bootstrap,
     /// The devices.
     Devices,
+    /// An AI session or task.
+    Ai,
     /// Diagnostics.
     Diagnostics,
     /// Anything else.
@@ -84,6 +89,9 @@ impl Lane {
             path::HEALTH | path::READY | path::ORIGIN_METRICS | path::EDGE_METRICS => {
                 Self::Diagnostics
             }
+            path::AI_CONNECT | path::AI_STATUS | path::AI_DISCONNECT => Self::Ai,
+            provider::COMPLETIONS => Self::Ai,
+            _ if AiTask::of_path(request_path).is_some() => Self::Ai,
             _ if request_path.starts_with(path::DEVICES) => Self::Devices,
             _ => Self::Other,
         }

@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use crate::faults::Faults;
-use crate::parts::{EdgeOptions, OriginOptions, run_edge, run_origin, start_control};
+use crate::parts::{
+    EdgeOptions, OriginOptions, ProviderOptions, run_edge, run_origin, run_provider, start_control,
+};
 use crate::requests::Requests;
 use crate::settings::Settings;
 use crate::stack::StartError;
@@ -13,13 +15,15 @@ use crate::stack::StartError;
 /// What runs in this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
-    /// Edge and origin.
+    /// Edge, origin and AI provider.
     #[default]
     All,
     /// The edge alone.
     Edge,
     /// The origin alone.
     Origin,
+    /// The AI provider's stand-in alone.
+    Provider,
 }
 
 /// What to run, and where.
@@ -31,11 +35,16 @@ pub struct ServeOptions {
     pub edge_port: u16,
     /// 0 lets the system choose.
     pub origin_port: u16,
+    /// 0 lets the system choose.
+    pub provider_port: u16,
     /// For an edge alone: where its origin is; without it, the edge is one without an origin.
     pub origin_url: Option<String>,
+    /// For an edge: where the AI provider is. Without it, an edge alone cannot reach one, and an edge
+    /// with everything in one process uses the one there.
+    pub provider_url: Option<String>,
     /// 0 lets the system choose.
     pub control_port: u16,
-    /// The folder for the records; `None` keeps them in memory.
+    /// The folder for records and AI sessions; `None` keeps them in memory.
     pub data: Option<PathBuf>,
     /// Every limit and window.
     pub settings: Settings,
@@ -55,7 +64,8 @@ pub enum ServeError {
 
 /// Serves until `shutdown` is ready, then stops in good order.
 ///
-/// Writes one line for each part, `edge URL`, `origin URL` and `control URL`, and then `ready`.
+/// Writes one line for each part, `edge URL`, `origin URL`, `provider URL` and `control URL`, and then
+/// `ready`.
 ///
 /// # Errors
 ///
@@ -68,33 +78,48 @@ pub async fn serve(
     let faults = Faults::default();
     let requests = Requests::new(options.settings.request_log_max);
     let mut origin = None;
-    if options.role != Role::Edge {
+    if matches!(options.role, Role::All | Role::Origin) {
         let started = run_origin(OriginOptions {
             port: options.origin_port,
-            data: options.data,
+            data: options.data.clone(),
             settings: options.settings.clone(),
             faults: faults.clone(),
             requests: requests.clone(),
         });
         origin = Some(started.await?);
     }
+    let mut provider = None;
+    if matches!(options.role, Role::All | Role::Provider) {
+        let started = run_provider(ProviderOptions {
+            port: options.provider_port,
+            faults: faults.clone(),
+            requests: requests.clone(),
+        });
+        provider = Some(started.await?);
+    }
     let mut edge = None;
-    if options.role != Role::Origin {
+    if matches!(options.role, Role::All | Role::Edge) {
+        let own = provider.as_ref().map(|provider| provider.url());
         let started = run_edge(EdgeOptions {
             port: options.edge_port,
             origin_url: origin.as_ref().map(|o| o.url()).or(options.origin_url),
+            provider_url: options.provider_url.or(own),
+            data: options.data,
             settings: options.settings,
             faults: faults.clone(),
             requests: requests.clone(),
         });
         edge = Some(started.await?);
     }
-    let control = start_control(options.control_port, &faults, &requests)?;
+    let control = start_control(options.control_port, &faults, &requests, edge.as_ref())?;
     if let Some(edge) = &edge {
         writeln!(out, "edge {}", edge.url())?;
     }
     if let Some(origin) = &origin {
         writeln!(out, "origin {}", origin.url())?;
+    }
+    if let Some(provider) = &provider {
+        writeln!(out, "provider {}", provider.url())?;
     }
     writeln!(out, "control {}", control.url())?;
     writeln!(out, "ready")?;
@@ -103,6 +128,9 @@ pub async fn serve(
     control.stop().await;
     if let Some(edge) = edge {
         edge.stop().await;
+    }
+    if let Some(provider) = provider {
+        provider.stop().await;
     }
     if let Some(origin) = origin {
         origin.stop().await;

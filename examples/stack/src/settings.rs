@@ -123,13 +123,35 @@ settings! {
     /// Edge: the largest request body.
     body_bytes_max: u64 = 512u64 * 1024, 32 * 1024..=10 * 1024 * 1024;
 
-    /// Origin: a token that is accepted, and the user it stands for: `token` or `token=user`, several
+    /// Edge: the secret that the AI sessions' keys are encrypted under, `KEY_ENCRYPTION_SECRET`, of 32
+    /// bytes at least; empty for a new one at each start. It can be changed while the edge runs.
+    encryption_secret: Hidden = Hidden::default(), ();
+    /// Edge: the secret before that, `KEY_ENCRYPTION_SECRET_PREV`; empty for none.
+    encryption_secret_prev: Hidden = Hidden::default(), ();
+    /// Edge: how long an AI session of a device lives.
+    ai_session_ms: u64 = DAY_MS, 50..=30 * DAY_MS;
+    /// Edge: how many AI requests a client may send in a window.
+    ai_rate_limit_requests: u64 = 45u64, 1..=1_000_000;
+    /// Edge: how long that window is.
+    ai_rate_limit_window_ms: u64 = 60_000u64, 50..=3_600_000;
+    /// Edge: how long to wait for the whole answer of the AI provider.
+    provider_timeout_ms: u64 = 15_000u64, 10..=60_000;
+    /// Edge: how many times a request to the AI provider that met a 5xx or no answer at all is repeated.
+    provider_retries: u64 = 1u64, 0..=3;
+    /// Edge: the pause before that repeat.
+    provider_retry_backoff_ms: u64 = 180u64, 0..=5_000;
+    /// Edge: how many failures of an AI provider in a row open its circuit.
+    provider_circuit_threshold: u64 = 5u64, 1..=20;
+    /// Edge: how long that circuit rejects.
+    provider_circuit_open_ms: u64 = 30_000u64, 50..=120_000;
+
+    /// Both: a token that is accepted, and the user it stands for: `token` or `token=user`, several
     /// with commas between. A token alone stands for the user `demo`.
     tokens: String = "demo-token", ();
-    /// Origin: accept `user:<name>` as a token of that user.
+    /// Both: accept `user:<name>` as a token of that user.
     open_tokens: bool = false, ();
     /// Origin: signs tickets; empty for a new one at each start.
-    ticket_secret: String = "", ();
+    ticket_secret: Hidden = Hidden::default(), ();
     /// Origin: how long a ticket may be used.
     ticket_ttl_ms: u64 = 60_000u64, 50..=900_000;
     /// Origin: how the ticket travels.
@@ -165,7 +187,7 @@ settings! {
     ready_mode: ReadyWhen = ReadyWhen::Strict, ();
     /// Origin: the most devices remembered for a user; the longest unseen are forgotten.
     devices_max: u64 = 1_000u64, 1..=100_000;
-    /// Both: how many requests their logs remember.
+    /// All: how many requests their logs remember.
     request_log_max: u64 = 20_000u64, 1..=1_000_000;
 }
 
@@ -215,6 +237,56 @@ impl Setting for bool {
 }
 
 impl Setting for String {
+    type Limits = ();
+
+    fn takes((): &()) -> String {
+        "text".to_owned()
+    }
+
+    fn within(&self, (): &()) -> bool {
+        true
+    }
+}
+
+/// A setting that nobody may see: shows as `***`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Hidden(String);
+
+impl Hidden {
+    /// The text itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Hidden {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl FromStr for Hidden {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Ok(text.into())
+    }
+}
+
+impl Display for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "" } else { "***" })
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
+impl Setting for Hidden {
     type Limits = ();
 
     fn takes((): &()) -> String {
@@ -364,6 +436,14 @@ mod tests {
         assert!(settings.set_pair("circuit_threshold").is_err());
         settings.circuit_threshold = 99;
         assert!(settings.check().is_err());
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let mut settings = Settings::default();
+        settings.set("encryption_secret", "s3cret").unwrap();
+        assert_eq!(settings.encryption_secret.expose(), "s3cret");
+        assert!(!format!("{settings:?}").contains("s3cret"));
     }
 
     #[test]

@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use crate::faults::Faults;
 use crate::net::Server;
 use crate::parts::{
-    EdgeOptions, EdgeServer, OriginOptions, OriginServer, run_edge, run_origin, start_control,
+    EdgeOptions, EdgeServer, OriginOptions, OriginServer, ProviderOptions, ProviderServer,
+    run_edge, run_origin, run_provider, start_control,
 };
 use crate::requests::Requests;
+use crate::secrets::Secrets;
 use crate::settings::{SettingError, Settings};
 use crate::store::DatabaseError;
 
@@ -28,9 +30,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-    /// The origin's address is not of the form `http://host:port`.
-    #[error("the origin's URL must be http://host:port, not {0:?}")]
-    OriginUrl(String),
+    /// The address of the origin or of the AI provider is not of the form `http://host:port`.
+    #[error("a part's URL must be http://host:port, not {0:?}")]
+    Url(String),
     /// The data folder cannot be made.
     #[error("cannot use the data folder {path}")]
     Data {
@@ -44,7 +46,7 @@ pub enum StartError {
     Database(#[from] DatabaseError),
 }
 
-/// Edge, origin and control API in one process.
+/// Edge, origin, AI provider and control API in one process.
 ///
 /// [`stop`](Self::stop) ends the streams in good order and waits until nothing is left. Dropping it
 /// breaks every connection at once, as killing the process would.
@@ -52,8 +54,9 @@ pub enum StartError {
 pub struct Stack {
     edge: EdgeServer,
     origin: OriginServer,
+    provider: ProviderServer,
     control: Server,
-    urls: [String; 3],
+    urls: [String; 4],
 }
 
 /// How to start a [`Stack`].
@@ -63,6 +66,7 @@ pub struct Builder {
     edge_port: u16,
     origin_port: u16,
     control_port: u16,
+    provider_url: Option<String>,
     data: Option<PathBuf>,
 }
 
@@ -93,7 +97,14 @@ impl Builder {
         self
     }
 
-    /// Keeps the records in this folder instead of in memory.
+    /// Uses the AI provider's stand-in of another process instead of this one's own, which is idle then.
+    #[must_use]
+    pub fn provider_url(mut self, url: impl Into<String>) -> Self {
+        self.provider_url = Some(url.into());
+        self
+    }
+
+    /// Keeps records and AI sessions in this folder instead of in memory.
     #[must_use]
     pub fn data(mut self, folder: impl Into<PathBuf>) -> Self {
         self.data = Some(folder.into());
@@ -110,8 +121,14 @@ impl Builder {
         let requests = Requests::new(self.settings.request_log_max);
         let origin = run_origin(OriginOptions {
             port: self.origin_port,
-            data: self.data,
+            data: self.data.clone(),
             settings: self.settings.clone(),
+            faults: faults.clone(),
+            requests: requests.clone(),
+        })
+        .await?;
+        let provider = run_provider(ProviderOptions {
+            port: 0,
             faults: faults.clone(),
             requests: requests.clone(),
         })
@@ -119,16 +136,19 @@ impl Builder {
         let edge = run_edge(EdgeOptions {
             port: self.edge_port,
             origin_url: Some(origin.url()),
+            provider_url: Some(self.provider_url.unwrap_or_else(|| provider.url())),
+            data: self.data,
             settings: self.settings,
             faults: faults.clone(),
             requests: requests.clone(),
         })
         .await?;
-        let control = start_control(self.control_port, &faults, &requests)?;
-        let urls = [edge.url(), origin.url(), control.url()];
+        let control = start_control(self.control_port, &faults, &requests, Some(&edge))?;
+        let urls = [edge.url(), origin.url(), control.url(), provider.url()];
         Ok(Stack {
             edge,
             origin,
+            provider,
             control,
             urls,
         })
@@ -154,6 +174,12 @@ impl Stack {
         &self.urls[1]
     }
 
+    /// Where the AI provider's stand-in listens.
+    #[must_use]
+    pub fn provider_url(&self) -> &str {
+        &self.urls[3]
+    }
+
     /// Where faults can be switched from another process.
     #[must_use]
     pub fn control_url(&self) -> &str {
@@ -172,6 +198,17 @@ impl Stack {
         self.edge.requests()
     }
 
+    /// Changes the secrets that AI sessions are encrypted under.
+    #[must_use]
+    pub fn secrets(&self) -> Secrets {
+        self.edge.secrets()
+    }
+
+    /// As [`EdgeServer::restart`].
+    pub fn restart_edge(&self) {
+        self.edge.restart();
+    }
+
     /// The origin, for what only it can do.
     #[must_use]
     pub const fn origin(&self) -> &OriginServer {
@@ -182,6 +219,7 @@ impl Stack {
     pub async fn stop(self) {
         self.control.stop().await;
         self.edge.stop().await;
+        self.provider.stop().await;
         self.origin.stop().await;
     }
 }

@@ -172,7 +172,7 @@ async fn what_is_not_there_is_not_found() {
     for path in [
         "/",
         "/ready",
-        "/api/v1/auth/status",
+        "/api/v1/auth/nothing",
         "/api/v1/ai/analyze",
         "/api/v2/nothing",
         "/api/v2/sync/push",

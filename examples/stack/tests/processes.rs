@@ -83,7 +83,7 @@ async fn what_cannot_start_says_why() {
             origin_url: Some(url.to_owned()),
             ..EdgeOptions::default()
         });
-        assert!(matches!(edge.await, Err(StartError::OriginUrl(_))), "{url}");
+        assert!(matches!(edge.await, Err(StartError::Url(_))), "{url}");
     }
     let mut settings = short(&[]);
     settings.circuit_threshold = 0;

@@ -1,11 +1,13 @@
-//! The edge: a proxy in front of the origin, with a timeout, a repeat and a circuit breaker.
+//! The edge: a proxy in front of the origin, with a timeout, a repeat and a circuit breaker; and the AI
+//! sessions and tasks, which it serves itself.
 
+mod ai;
 mod circuit;
 mod counters;
 mod proxy;
 mod upstream;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -16,17 +18,36 @@ use evenkeel_proto::wire::{ProxyCircuit, path};
 use http::header::RETRY_AFTER;
 use http::uri::Authority;
 use http::{HeaderValue, Method, StatusCode};
+use tokio::sync::watch;
 
 use crate::answer::{self, Refusal};
+use crate::caller::Issuer;
 use crate::clock::Clock;
 use crate::faults::{CdnBody, CdnError, Faults};
+use crate::limit::Limiter;
 use crate::net::Connection;
 use crate::requests::{Part, Requests};
+use crate::secrets::Secrets;
 use crate::settings::Settings;
+pub(crate) use ai::Sessions;
 use circuit::Circuit;
 use counters::Counters;
 
-/// What the requests of one edge share.
+/// What outlives a restart of the edge.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) faults: Faults,
+    pub(crate) requests: Requests,
+    /// `None` for an edge that was deployed without one.
+    pub(crate) origin: Option<Authority>,
+    /// `None` for an edge that was deployed without one: it cannot be reached then.
+    pub(crate) provider: Option<Authority>,
+    pub(crate) secrets: Secrets,
+    pub(crate) sessions: Sessions,
+}
+
+/// One instance of the edge: what its requests share.
 #[derive(Debug)]
 pub(crate) struct Edge {
     settings: Arc<Settings>,
@@ -36,16 +57,64 @@ pub(crate) struct Edge {
     origin: Option<Authority>,
     circuit: Circuit,
     counters: Counters,
+    provider: Option<Authority>,
+    provider_circuits: [Circuit; 2],
+    ai_limiter: Limiter,
+    issuer: Issuer,
+    secrets: Secrets,
+    sessions: Sessions,
+    /// Streams end when it goes.
+    alive: watch::Sender<()>,
+}
+
+/// The edge as its clients see it: one instance, until the next takes its place.
+#[derive(Debug)]
+pub(crate) struct Deployment {
+    standing: Standing,
+    instance: Mutex<Arc<Edge>>,
+}
+
+impl Deployment {
+    pub(crate) fn new(standing: Standing) -> Arc<Self> {
+        let instance = Mutex::new(Arc::new(Edge::new(&standing)));
+        Arc::new(Self { standing, instance })
+    }
+
+    pub(crate) fn router(self: &Arc<Self>) -> Router {
+        Router::new().fallback(front).with_state(Arc::clone(self))
+    }
+
+    pub(crate) const fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Puts a new instance in the place of this one, as a deploy does: counters, circuits and rate limits
+    /// begin anew, streams end; other requests that are under way finish on the old one.
+    pub(crate) fn restart(&self) {
+        let new = Arc::new(Edge::new(&self.standing));
+        *self.lock() = new;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<Edge>> {
+        self.instance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Edge {
-    /// `origin` is `None` for an edge that was deployed without one.
-    pub(crate) fn new(
-        settings: Arc<Settings>,
-        faults: Faults,
-        requests: Requests,
-        origin: Option<Authority>,
-    ) -> Self {
+    fn new(standing: &Standing) -> Self {
+        let Standing {
+            settings,
+            faults,
+            requests,
+            origin,
+            provider,
+            secrets,
+            sessions,
+        } = standing.clone();
+        let provider_circuit = || {
+            let window = Duration::from_millis(settings.provider_circuit_open_ms);
+            Circuit::new(settings.provider_circuit_threshold, window)
+        };
         Self {
             clock: Clock::new(faults.clone()),
             circuit: Circuit::new(
@@ -53,15 +122,21 @@ impl Edge {
                 Duration::from_millis(settings.circuit_open_ms),
             ),
             counters: Counters::default(),
+            provider_circuits: [provider_circuit(), provider_circuit()],
+            ai_limiter: Limiter::new(
+                settings.ai_rate_limit_requests,
+                settings.ai_rate_limit_window_ms,
+            ),
+            issuer: Issuer::new(&settings),
+            alive: watch::Sender::new(()),
             settings,
             faults,
             requests,
             origin,
+            provider,
+            secrets,
+            sessions,
         }
-    }
-
-    pub(crate) fn router(self) -> Router {
-        Router::new().fallback(front).with_state(Arc::new(self))
     }
 
     async fn answer(&self, request: Request, client: Connection) -> Response {
@@ -77,6 +152,9 @@ impl Edge {
         let response = if asked.starts_with("/api/v2/") {
             let proxied = self.proxy(request, client).await;
             proxied.unwrap_or_else(Refusal::into_response)
+        } else if Self::serves(asked) {
+            let served = self.ai(request).await;
+            served.unwrap_or_else(Refusal::into_response)
         } else {
             Refusal::not_found().into_response()
         };
@@ -122,10 +200,11 @@ impl Edge {
 }
 
 async fn front(
-    State(edge): State<Arc<Edge>>,
+    State(deployment): State<Arc<Deployment>>,
     Extension(client): Extension<Connection>,
     request: Request,
 ) -> Response {
+    let edge = Arc::clone(&deployment.lock());
     let arrival = edge.requests.arrived(Part::Edge, &request);
     let mut response = edge.answer(request, client).await;
     answer::finish(&mut response, &edge.faults, &edge.clock);

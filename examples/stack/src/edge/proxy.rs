@@ -31,11 +31,7 @@ impl Edge {
         client: Connection,
     ) -> Result<Response, Refusal> {
         let faults = self.faults.now();
-        if faults.edge_kv_down {
-            self.counters.count(|t| t.kv_failures += 1);
-            let refusal = Refusal::unavailable("kv_unavailable", "the session storage is away");
-            return Err(refusal.retry_after(KV_RETRY_AFTER));
-        }
+        self.kv_up()?;
         let (Some(origin), None) = (&self.origin, faults.edge_unconfigured) else {
             return Err(self.unconfigured(faults.edge_unconfigured));
         };
@@ -59,7 +55,7 @@ impl Edge {
         match self.with_repeats(&exchange).await {
             Ok(answer) => {
                 self.circuit.succeeded();
-                Ok(answer.hand_on(client))
+                Ok(answer.hand_on(client, self.alive.subscribe()))
             }
             Err(failed) => Err(self.failed(failed)),
         }
@@ -76,7 +72,7 @@ impl Edge {
     }
 
     /// Reads the whole body, for it may have to be sent twice.
-    async fn read_body(&self, mut body: Body) -> Result<Bytes, Refusal> {
+    pub(super) async fn read_body(&self, mut body: Body) -> Result<Bytes, Refusal> {
         let bytes_max = self.settings.body_bytes_max;
         let mut read = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -186,8 +182,8 @@ impl Edge {
         refusal
     }
 
-    /// How long the origin wants to be left alone, in either form.
-    fn read_retry_after(&self, text: &str) -> Option<Duration> {
+    /// How long the other side wants to be left alone, in either form.
+    pub(super) fn read_retry_after(&self, text: &str) -> Option<Duration> {
         if let Ok(seconds) = text.trim().parse() {
             return Some(Duration::from_secs(seconds));
         }
@@ -207,6 +203,5 @@ async fn drain(body: Body) {
     let _ = tokio::time::timeout(DRAIN_TIME_MAX, reading).await;
 }
 
-const KV_RETRY_AFTER: Duration = Duration::from_secs(5);
 const DRAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);

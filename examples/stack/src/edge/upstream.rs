@@ -1,4 +1,4 @@
-//! One request to the origin.
+//! One request to the origin, or to an AI provider.
 //!
 //! Each goes over a connection of its own: nothing is ever sent on a connection that died unnoticed, and
 //! a connection that breaks is seen as broken.
@@ -9,6 +9,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CONTENT_TYPE, HOST};
+use http::response::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
@@ -16,6 +17,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::net::Connection;
@@ -72,8 +74,19 @@ impl Exchange {
 }
 
 impl Answer {
-    /// Hands the answer on as it arrives. If the origin's body breaks, so does this one.
-    pub(super) fn hand_on(self, client: Connection) -> Response<Body> {
+    /// The answer for the edge itself to read, with what keeps its connection open.
+    pub(super) fn into_parts(self) -> (Parts, Incoming, Alive) {
+        let (head, body) = self.response.into_parts();
+        (head, body, self.connection)
+    }
+
+    /// Hands the answer on as it arrives. If the origin's body breaks, so does this one; an endless one
+    /// ends with the edge's instance.
+    pub(super) fn hand_on(
+        self,
+        client: Connection,
+        instance: watch::Receiver<()>,
+    ) -> Response<Body> {
         let (mut head, body) = self.response.into_parts();
         for name in HOP_BY_HOP {
             head.headers.remove(name);
@@ -83,6 +96,7 @@ impl Answer {
         let state = Relay {
             body,
             client,
+            instance,
             endless,
             _connection: self.connection,
         };
@@ -94,6 +108,7 @@ impl Answer {
 struct Relay {
     body: Incoming,
     client: Connection,
+    instance: watch::Receiver<()>,
     endless: bool,
     _connection: Alive,
 }
@@ -104,6 +119,7 @@ impl Relay {
             let frame = tokio::select! {
                 frame = self.body.frame() => frame?,
                 () = self.client.stopping(), if self.endless => return None,
+                _ = self.instance.changed(), if self.endless => return None,
             };
             match frame.map(http_body::Frame::into_data) {
                 Ok(Ok(data)) => return Some((Ok(data), self)),
@@ -129,7 +145,7 @@ pub(super) fn allowed(headers: &HeaderMap, with_cookie: bool) -> HeaderMap {
 
 /// A task that ends with its owner.
 #[derive(Debug)]
-struct Alive(JoinHandle<()>);
+pub(super) struct Alive(JoinHandle<()>);
 
 impl Alive {
     fn keep(task: impl Future<Output = ()> + Send + 'static) -> Self {

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 pub use set::{
-    CdnBody, CdnError, Cut, DatabaseFault, FaultInfo, FaultSet, Flap, LateCommits, OriginErrors,
-    RateLimited, Selection, SnapshotGap, Unconfigured,
+    CdnBody, CdnError, Cut, DatabaseFault, FaultInfo, FaultSet, Flap, Garbage, LateCommits,
+    OriginErrors, RateLimited, Selection, SnapshotGap, Unconfigured,
 };
 
 /// Why a fault was refused.
@@ -179,6 +179,22 @@ impl Faults {
         for name in active.keys() {
             since.entry(name.clone()).or_insert_with(Instant::now);
         }
+    }
+}
+
+/// Spreads a rate evenly over the requests: the same requests fail in every run.
+#[derive(Debug, Default)]
+pub(crate) struct Share(Mutex<f64>);
+
+impl Share {
+    pub(crate) fn due(&self, rate: f64) -> bool {
+        let mut share = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *share += rate.clamp(0.0, 1.0);
+        let due = *share >= 1.0;
+        if due {
+            *share -= 1.0;
+        }
+        due
     }
 }
 

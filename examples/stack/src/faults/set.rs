@@ -47,12 +47,36 @@ faults! {
     edge_unconfigured: Option<Unconfigured> = r#""service_unavailable""#;
     /// The edge's session storage is down: `kv_unavailable`.
     edge_kv_down: bool = "true";
+    /// The edge's session storage can be read and not written.
+    edge_kv_read_only: bool = "true";
     /// The edge waits for the origin in vain: every attempt runs into the edge's own timeout.
     edge_times_out: bool = "true";
     /// The edge cannot reach the origin, though others can.
     edge_path_down: bool = "true";
     /// The circuit stays open until this is cleared; then it is closed at once.
     circuit_forced_open: bool = "true";
+
+    /// The AI provider's port refuses connections; open ones are reset.
+    provider_refuses: bool = "true";
+    /// The AI provider takes requests and answers none of them until this is cleared.
+    provider_hangs: bool = "true";
+    /// The AI provider resets the connection of each request.
+    provider_resets: bool = "true";
+    /// The AI provider answers some requests with a 5xx.
+    provider_errors: Option<OriginErrors> = r#"{"rate":1.0,"status":503,"retry_after_s":7}"#;
+    /// Every answer of the AI provider comes this much later.
+    provider_latency_ms: u64 = "300";
+    /// The AI provider answers 200 with something else than the contract's.
+    provider_garbage: Option<Garbage> = r#""html""#;
+    /// The AI provider knows none of the keys.
+    provider_refuses_keys: bool = "true";
+    /// The AI provider has had too many requests.
+    provider_rate_limited: Option<RateLimited> = r#"{"retry_after_s":20}"#;
+    /// The edge's circuits towards the AI providers stay open until this is cleared; then they are
+    /// closed at once.
+    provider_circuit_forced_open: bool = "true";
+    /// Every client is over the edge's rate limit for AI.
+    ai_rate_limited: Option<RateLimited> = r#"{"retry_after_s":30}"#;
 
     /// The origin's port refuses connections, as if its process were gone; open ones are reset. The
     /// same port listens again once this is cleared.
@@ -136,15 +160,14 @@ impl FaultSet {
         let statuses = [
             self.cdn_error.as_ref().map(|f| f.status),
             self.origin_errors.as_ref().map(|f| f.status),
+            self.provider_errors.as_ref().map(|f| f.status),
         ];
         if statuses.iter().flatten().any(|s| !(500..=599).contains(s)) {
             return Err("status must be 500 to 599");
         }
-        if self
-            .origin_errors
-            .as_ref()
-            .is_some_and(|f| !(0.0..=1.0).contains(&f.rate))
-        {
+        let rates = [&self.origin_errors, &self.provider_errors];
+        let mut rates = rates.into_iter().flatten().map(|f| f.rate);
+        if rates.any(|rate| !(0.0..=1.0).contains(&rate)) {
             return Err("rate must be 0 to 1");
         }
         if self.clock_skew_s.abs() > 10 * 365 * 86_400 {
@@ -189,6 +212,20 @@ pub enum CdnBody {
     Empty,
 }
 
+/// What comes from an AI provider in place of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Garbage {
+    /// A page.
+    Html,
+    /// An answer in its own form, whose words are not what was asked for.
+    Prose,
+    /// JSON of another shape.
+    Shape,
+    /// Bytes without an end.
+    Endless,
+}
+
 /// How an edge without an origin says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -199,7 +236,7 @@ pub enum Unconfigured {
     ConfigError,
 }
 
-/// Answers of 5xx from the origin.
+/// Answers of 5xx from the origin, or from the AI provider.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OriginErrors {

@@ -22,6 +22,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use super::ticket::{BadTicket, Ticket};
 use super::{Origin, auth};
 use crate::answer::{self, Refusal};
+use crate::caller::device_id;
 use crate::clock::Clock;
 use crate::faults::{Cut, FaultSet};
 use crate::net::Connection;
@@ -60,7 +61,7 @@ impl Origin {
                 BadTicket::Invalid => refused("STREAM_TICKET_INVALID", "the ticket is not ours"),
                 BadTicket::Expired => refused("STREAM_TICKET_EXPIRED", "the ticket has expired"),
             })?;
-        if auth::device_id(headers).is_some_and(|device| device != ticket.device) {
+        if device_id(headers).is_some_and(|device| device != ticket.device) {
             let message = "the ticket is another device's";
             return Err(refused("STREAM_TICKET_INVALID", message));
         }

@@ -3,7 +3,6 @@
 mod auth;
 mod diagnostics;
 mod events;
-mod limit;
 mod shape;
 mod sync;
 mod ticket;
@@ -12,8 +11,8 @@ mod validate;
 
 use std::fmt;
 use std::future::pending;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -28,14 +27,14 @@ use http::{HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 
 use crate::answer::{self, Refusal};
+use crate::caller::Issuer;
 use crate::clock::{Clock, Stopwatch};
-use crate::faults::Faults;
+use crate::faults::{Faults, Share};
+use crate::limit::Limiter;
 use crate::net::Connection;
 use crate::requests::{Lane, Part, Requests};
 use crate::settings::Settings;
 use crate::store::{BreakableBus, BreakableDatabase, Bus, Database, DatabaseError};
-use auth::Issuer;
-use limit::Limiter;
 use ticket::TicketOffice;
 use upkeep::Vitals;
 
@@ -53,7 +52,7 @@ pub(crate) struct Origin {
     vitals: Vitals,
     uptime: Stopwatch,
     counters: Counters,
-    error_share: Mutex<f64>,
+    error_share: Share,
 }
 
 /// What the diagnostics count.
@@ -91,11 +90,11 @@ impl Origin {
             bus: Arc::new(BreakableBus::new(bus, faults.clone())),
             issuer: Issuer::new(&settings),
             tickets: TicketOffice::new(&settings),
-            limiter: Limiter::new(&settings),
+            limiter: Limiter::new(settings.rate_limit_requests, settings.rate_limit_window_ms),
             vitals: Vitals::default(),
             uptime: Stopwatch::start(),
             counters: Counters::default(),
-            error_share: Mutex::default(),
+            error_share: Share::default(),
             settings,
             faults,
             requests,
@@ -143,7 +142,7 @@ impl Origin {
         let Some(errors) = faults.origin_errors.as_ref().filter(|_| api) else {
             return Ok(());
         };
-        if !self.due(errors.rate) {
+        if !self.error_share.due(errors.rate) {
             return Ok(());
         }
         let status = StatusCode::from_u16(errors.status);
@@ -153,20 +152,6 @@ impl Origin {
             Some(seconds) => refusal.retry_after(Duration::from_secs(seconds)),
             None => refusal,
         })
-    }
-
-    /// Spreads a rate evenly over the requests: the same requests fail in every run.
-    fn due(&self, rate: f64) -> bool {
-        let mut share = self
-            .error_share
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *share += rate.clamp(0.0, 1.0);
-        let due = *share >= 1.0;
-        if due {
-            *share -= 1.0;
-        }
-        due
     }
 }
 
@@ -204,7 +189,7 @@ impl Origin {
             true => {
                 self.counters.rate_limited.fetch_add(1, Ordering::Relaxed);
                 allowance
-                    .refusal(self.settings.rate_limit_form)
+                    .refusal_as(self.settings.rate_limit_form)
                     .into_response()
             }
         };

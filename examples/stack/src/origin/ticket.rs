@@ -1,6 +1,5 @@
 //! Tickets: signed, short-lived, for one user on one device, good for one stream.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use uuid::Uuid;
 use super::Origin;
 use crate::answer::{self, Refusal};
 use crate::clock::Clock;
+use crate::hex::{hex, unhex};
 use crate::settings::{Settings, TicketCarrier};
 use crate::store::Caller;
 
@@ -44,7 +44,7 @@ pub(super) enum BadTicket {
 
 impl TicketOffice {
     pub(super) fn new(settings: &Settings) -> Self {
-        let key = match settings.ticket_secret.as_str() {
+        let key = match settings.ticket_secret.expose() {
             "" => [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat(),
             secret => secret.as_bytes().to_vec(),
         };
@@ -73,6 +73,9 @@ impl TicketOffice {
     }
 
     pub(super) fn read(&self, text: &str, now_ms: i64) -> Result<Ticket, BadTicket> {
+        if text.len() > TICKET_CHARS_MAX {
+            return Err(BadTicket::Invalid);
+        }
         let (claims, signature) = text.split_once('.').ok_or(BadTicket::Invalid)?;
         let claims = unhex(claims).ok_or(BadTicket::Invalid)?;
         let signature = unhex(signature).ok_or(BadTicket::Invalid)?;
@@ -136,27 +139,7 @@ pub(super) async fn issue(
     Ok(response)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2) || digits.len() > TICKET_CHARS_MAX {
-        return None;
-    }
-    let digit = |c: u8| char::from(c).to_digit(16);
-    digits
-        .chunks_exact(2)
-        .map(|pair| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok())
-        .collect()
-}
-
-const TICKET_CHARS_MAX: usize = 4_096;
+const TICKET_CHARS_MAX: usize = 8_192;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use evenkeel_proto::wire::{ErrorEnvelope, PullPage, PushAnswer, ServiceError};
+use evenkeel_proto::wire::{
+    AI_SESSION_COOKIE, AiAnswer, AiSession, Analysis, EdgeMetrics, ErrorEnvelope, PullPage,
+    PushAnswer, ServiceError, SetCookie,
+};
 use evenkeel_stack::{Settings, Stack};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -257,4 +260,92 @@ pub async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
 fn client() -> Client {
     let _installed_before = rustls::crypto::ring::default_provider().install_default();
     Client::builder().pool_max_idle_per_host(0).build().unwrap()
+}
+
+/// The edge's counters.
+pub async fn edge_metrics(stack: &Stack) -> EdgeMetrics {
+    let device = Device::edge(stack);
+    let response = device.send(device.get("/api/v1/metrics")).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    response.json().await.unwrap()
+}
+
+/// Somebody who uses AI: with a token as an account, without as a device.
+#[derive(Clone)]
+pub struct Visitor {
+    pub device: Device,
+    pub signed_in: bool,
+    pub cookie: Option<String>,
+}
+
+impl Visitor {
+    /// Of the account of the default token.
+    pub fn account(stack: &Stack) -> Self {
+        Self {
+            device: Device::edge(stack),
+            signed_in: true,
+            cookie: None,
+        }
+    }
+
+    /// Of a device alone.
+    pub fn device(stack: &Stack) -> Self {
+        Self {
+            signed_in: false,
+            ..Self::account(stack)
+        }
+    }
+
+    /// The same, connected with one provider.
+    pub async fn connected(mut self, provider: &str) -> Self {
+        let response = self.connect(provider, "sk-user-7").await;
+        assert_eq!(response.status(), StatusCode::OK);
+        self
+    }
+
+    pub async fn request(&self, request: RequestBuilder) -> Response {
+        let mut request = request.header("x-device-id", &self.device.id);
+        if self.signed_in {
+            request = request.bearer_auth(&self.device.token);
+        }
+        if let Some(cookie) = &self.cookie {
+            request = request.header("cookie", format!("a=b; pb_ai_session={cookie}"));
+        }
+        self.device.send(request).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Response {
+        let url = format!("{}{path}", self.device.url);
+        self.request(self.device.http.post(url).json(&body)).await
+    }
+
+    /// Connects and keeps the cookie.
+    pub async fn connect(&mut self, provider: &str, key: &str) -> Response {
+        let body = json!({ "provider": provider, "apiKey": key });
+        let response = self.post("/api/v1/auth/connect", body).await;
+        if let Some(cookie) = SetCookie::find(response.headers(), AI_SESSION_COOKIE) {
+            self.cookie = Some(cookie.value.expose().to_owned());
+        }
+        response
+    }
+
+    pub async fn status(&self) -> AiSession {
+        let url = format!("{}/api/v1/auth/status", self.device.url);
+        let response = self.request(self.device.http.get(url)).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        response.json().await.unwrap()
+    }
+
+    pub async fn analyze(&self) -> Response {
+        let body = json!({ "content": "todo: water #plants" });
+        self.post("/api/v1/ai/analyze", body).await
+    }
+
+    /// One that has to work.
+    pub async fn works(&self) {
+        let response = self.analyze().await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let answer: AiAnswer<Analysis> = response.json().await.unwrap();
+        assert_eq!(answer.result.title, "todo: water #plants");
+    }
 }

@@ -99,13 +99,89 @@ impl AiTask {
             Self::Transcribe => "/api/v1/ai/transcribe",
         }
     }
+
+    /// The task that is asked for at a path.
+    #[must_use]
+    pub fn of_path(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|task| task.path() == path)
+    }
+
+    /// Its name, as at the end of its path.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.path().rsplit('/').next().unwrap_or_default()
+    }
 }
 
-/// The body of an [`AiTask::Analyze`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The body of an [`AiTask::Analyze`] and of an [`AiTask::Cleanup`], and the result of the latter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AiContent {
     /// The text to look at.
     pub content: String,
+}
+
+/// The body of an [`AiTask::Batch`], whose result is a list of [`Analysis`] in the same order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AiContents {
+    /// The texts to look at.
+    pub contents: Vec<String>,
+}
+
+/// One record, as far as the provider is told of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AiNote {
+    /// The record's id.
+    pub id: String,
+    /// Its text.
+    pub content: String,
+}
+
+/// The body of an [`AiTask::Search`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AiQuery {
+    /// What is looked for.
+    pub query: String,
+    /// Where.
+    pub notes: Vec<AiNote>,
+}
+
+/// The result of an [`AiTask::Search`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AiFound {
+    /// The ids of the records that fit, the best first.
+    #[serde(default, deserialize_with = "or_default")]
+    pub ids: Vec<String>,
+}
+
+/// The body of an [`AiTask::DailyBrief`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AiNotes {
+    /// The day's records.
+    pub notes: Vec<AiNote>,
+}
+
+/// The result of an [`AiTask::DailyBrief`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AiBrief {
+    /// The day in a few sentences.
+    pub summary: String,
+}
+
+/// The body of an [`AiTask::Transcribe`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AiRecording {
+    /// The sound, in base64.
+    pub audio: String,
+    /// What it is encoded as, such as `audio/mp4`.
+    pub mime_type: String,
+}
+
+/// The result of an [`AiTask::Transcribe`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AiTranscript {
+    /// What was said.
+    pub text: String,
 }
 
 /// The answer to a task.

@@ -23,7 +23,8 @@ mod stream;
 mod ticket;
 
 pub use ai::{
-    AiAnswer, AiContent, AiProvider, AiScope, AiSession, AiTask, Analysis, ConnectRequest,
+    AiAnswer, AiBrief, AiContent, AiContents, AiFound, AiNote, AiNotes, AiProvider, AiQuery,
+    AiRecording, AiScope, AiSession, AiTask, AiTranscript, Analysis, ConnectRequest,
 };
 pub use cookie::{AI_SESSION_COOKIE, SameSite, SetCookie, TICKET_COOKIE};
 pub use data::{

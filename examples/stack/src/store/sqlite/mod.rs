@@ -1,31 +1,28 @@
-//! The records in SQLite, on a thread of its own: whoever waits for it waits without holding up others.
+//! The records in SQLite.
 
 mod read;
 mod schema;
 mod upkeep;
+mod worker;
 mod write;
 
 use std::future::Future;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use evenkeel_proto::wire::{BootstrapAnswer, Cursor, Device, PullPage, Record};
-use rusqlite::{Connection, Transaction};
-use tokio::sync::{mpsc, oneshot, watch};
+use rusqlite::Transaction;
 use uuid::Uuid;
 
 use super::{BoxFuture, Caller, Database, DatabaseError, DeviceState, Push, Pushed};
+pub(crate) use worker::Worker;
 
 /// A database in a file or in memory.
 #[derive(Debug)]
 pub struct SqliteDatabase {
-    jobs: mpsc::Sender<Job>,
-    open: watch::Receiver<()>,
+    worker: Worker,
     devices_max: u64,
 }
-
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 impl SqliteDatabase {
     /// Opens a file, creating it where need be; `None` is a database in memory, gone with this value.
@@ -34,64 +31,23 @@ impl SqliteDatabase {
     ///
     /// The file cannot be opened, is of a later build, or there is no thread to be had.
     pub fn open(file: Option<&Path>, devices_max: u64) -> Result<Self, DatabaseError> {
-        let connection = match file {
-            Some(file) => Connection::open(file),
-            None => Connection::open_in_memory(),
-        };
-        let mut connection = connection?;
-        schema::migrate(&mut connection)?;
-        let (jobs, mut queue) = mpsc::channel::<Job>(JOBS_MAX);
-        let (open, closed) = watch::channel(());
-        std::thread::Builder::new()
-            .name("stack-sqlite".to_owned())
-            .spawn(move || {
-                while let Some(job) = queue.blocking_recv() {
-                    job(&mut connection);
-                }
-                drop(connection);
-                drop(open);
-            })
-            .map_err(|error: io::Error| DatabaseError::Failed(error.to_string()))?;
         Ok(Self {
-            jobs,
-            open: closed,
+            worker: Worker::start(file, &schema::STEPS)?,
             devices_max,
         })
     }
 
     /// Returns once the file is closed, which it is soon after this value has been dropped.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut open = self.open.clone();
-        async move { while open.changed().await.is_ok() {} }
+        self.worker.closed()
     }
 
-    /// Runs one transaction; an error keeps nothing of it.
     fn transact<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, DatabaseError> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, DatabaseError>> {
-        Box::pin(async move {
-            let (answer, answered) = oneshot::channel();
-            let job: Job = Box::new(move |connection| {
-                // Nobody waiting for it any more does not make the work undone.
-                let _ = answer.send(in_transaction(connection, work));
-            });
-            let gone = || DatabaseError::Failed("its thread is gone".to_owned());
-            self.jobs.send(job).await.map_err(|_| gone())?;
-            answered.await.map_err(|_| gone())?
-        })
+        Box::pin(self.worker.transact(work))
     }
-}
-
-fn in_transaction<T>(
-    connection: &mut Connection,
-    work: impl FnOnce(&Transaction<'_>) -> Result<T, DatabaseError>,
-) -> Result<T, DatabaseError> {
-    let transaction =
-        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let done = work(&transaction)?;
-    transaction.commit()?;
-    Ok(done)
 }
 
 impl Database for SqliteDatabase {
@@ -187,5 +143,3 @@ fn unsigned(number: i64) -> u64 {
 fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
-
-const JOBS_MAX: usize = 256;

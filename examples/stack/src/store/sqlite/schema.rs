@@ -4,8 +4,8 @@ use rusqlite::Connection;
 
 use super::super::DatabaseError;
 
-/// Brings the file up to this build's tables.
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), DatabaseError> {
+/// Brings the file up to the last of `steps`.
+pub(super) fn migrate(connection: &mut Connection, steps: &[&str]) -> Result<(), DatabaseError> {
     connection.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000;",
     )?;
@@ -13,22 +13,23 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), DatabaseError> 
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let done = usize::try_from(version).unwrap_or(0);
-    if done > STEPS.len() {
+    if done > steps.len() {
         return Err(DatabaseError::Damaged(format!(
             "its tables are of a later build (step {done} of {})",
-            STEPS.len()
+            steps.len()
         )));
     }
-    for step in &STEPS[done..] {
+    for step in &steps[done..] {
         transaction.execute_batch(step)?;
     }
-    let steps = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
-    transaction.pragma_update(None, "user_version", steps)?;
+    let last = i64::try_from(steps.len()).unwrap_or(i64::MAX);
+    transaction.pragma_update(None, "user_version", last)?;
     transaction.commit()?;
     Ok(())
 }
 
-const STEPS: [&str; 1] = ["
+/// The records' tables.
+pub(super) const STEPS: [&str; 1] = ["
     CREATE TABLE numbers (last INTEGER NOT NULL);
     INSERT INTO numbers VALUES (0);
     CREATE TABLE notes (

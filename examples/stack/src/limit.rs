@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, StatusCode};
 
-use super::auth;
 use crate::answer::{Refusal, round_up};
+use crate::caller;
 use crate::faults::RateLimited;
-use crate::settings::{RateLimitForm, Settings};
+use crate::settings::RateLimitForm;
 
 /// Counts the requests of each client.
 #[derive(Debug)]
-pub(super) struct Limiter {
+pub(crate) struct Limiter {
     requests_max: u64,
     window: Duration,
     clients: Mutex<Clients>,
@@ -33,24 +33,24 @@ struct Window {
 
 /// What is left to a client.
 #[derive(Debug)]
-pub(super) struct Allowance {
-    pub(super) exceeded: bool,
+pub(crate) struct Allowance {
+    pub(crate) exceeded: bool,
     limit: u64,
     remaining: u64,
     reset: Duration,
 }
 
 impl Limiter {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(requests_max: u64, window_ms: u64) -> Self {
         Self {
-            requests_max: settings.rate_limit_requests,
-            window: Duration::from_millis(settings.rate_limit_window_ms),
+            requests_max,
+            window: Duration::from_millis(window_ms),
             clients: Mutex::default(),
         }
     }
 
     /// Counts one request.
-    pub(super) fn take(&self, headers: &HeaderMap, fault: Option<&RateLimited>) -> Allowance {
+    pub(crate) fn take(&self, headers: &HeaderMap, fault: Option<&RateLimited>) -> Allowance {
         let now = Instant::now();
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if clients.windows.len() >= clients.sweep_at {
@@ -84,7 +84,7 @@ impl Limiter {
 }
 
 impl Allowance {
-    pub(super) fn headers(&self) -> [(HeaderName, u64); 3] {
+    pub(crate) fn headers(&self) -> [(HeaderName, u64); 3] {
         [
             (HeaderName::from_static("x-ratelimit-limit"), self.limit),
             (
@@ -98,25 +98,35 @@ impl Allowance {
         ]
     }
 
-    pub(super) fn refusal(&self, form: RateLimitForm) -> Refusal {
-        let seconds = round_up(self.reset).as_secs();
-        let message = format!("Rate limit exceeded, retry in {seconds} seconds");
-        let refusal = match form {
-            RateLimitForm::Plain => {
-                Refusal::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message).plain()
+    /// In the contract's envelope.
+    pub(crate) fn refusal(&self) -> Refusal {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let refusal = Refusal::new(status, "RATE_LIMITED", self.message());
+        refusal.retryable().retry_after(self.reset)
+    }
+
+    /// In one of the origin's own forms.
+    pub(crate) fn refusal_as(&self, form: RateLimitForm) -> Refusal {
+        match form {
+            RateLimitForm::Plain => self.refusal().plain(),
+            RateLimitForm::InternalError => {
+                Refusal::internal(self.message()).retry_after(self.reset)
             }
-            RateLimitForm::InternalError => Refusal::internal(message),
-        };
-        refusal.retry_after(self.reset)
+        }
+    }
+
+    fn message(&self) -> String {
+        let seconds = round_up(self.reset).as_secs();
+        format!("Rate limit exceeded, retry in {seconds} seconds")
     }
 }
 
 /// Whose request it is: the device's, else the token's holder's, else anybody's.
 fn client(headers: &HeaderMap) -> String {
-    if let Some(device) = auth::device_id(headers) {
+    if let Some(device) = caller::device_id(headers) {
         return device.to_string();
     }
-    let token = auth::bearer(headers).unwrap_or_default();
+    let token = caller::bearer(headers).unwrap_or_default();
     token.chars().take(TOKEN_CHARS_MAX).collect()
 }
 
