@@ -6,7 +6,7 @@
 mod support;
 
 use evenkeel_stack::Stack;
-use support::{Device, eventually};
+use support::{Device, Visitor, eventually};
 
 #[tokio::test]
 async fn after_stopping_no_task_thread_or_descriptor_is_left() {
@@ -32,6 +32,10 @@ async fn round(folder: &std::path::Path) {
         events.expect("ready").await;
         streams.push(events);
     }
+    let visitor = Visitor::device(&stack).connected("gemini").await;
+    visitor.works().await;
+    stack.restart_edge();
+    visitor.works().await;
     stack.faults().update(|f| f.origin_hangs = true);
     let hanging = tokio::spawn({
         let device = device.clone();
@@ -51,7 +55,7 @@ async fn round(folder: &std::path::Path) {
     // Nothing to be had from it: it was cancelled.
     let _ = hanging.await;
     drop(streams);
-    drop(device);
+    drop((device, visitor));
     stack.stop().await;
     // The client's own connections end when it sees that ours have.
     eventually(async || tasks() == 0).await;

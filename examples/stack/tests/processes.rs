@@ -12,7 +12,7 @@ use evenkeel_stack::{
     run_edge, run_origin, serve,
 };
 use serde_json::{Value, json};
-use support::{Device, eventually, expect_refusal, short, start, within};
+use support::{Device, Visitor, eventually, expect_refusal, short, start, within};
 use tokio::sync::oneshot;
 
 #[tokio::test]
@@ -180,19 +180,38 @@ async fn each_role_serves_its_part_and_ends_cleanly() {
     })
     .await;
     assert_eq!(names(&origin_lines), ["origin", "control", "ready"]);
+    let (provider, provider_lines) = served(ServeOptions {
+        role: Role::Provider,
+        ..ServeOptions::default()
+    })
+    .await;
+    assert_eq!(names(&provider_lines), ["provider", "control", "ready"]);
     let (edge, edge_lines) = served(ServeOptions {
         role: Role::Edge,
         origin_url: Some(url(&origin_lines, "origin")),
+        provider_url: Some(url(&provider_lines, "provider")),
         ..ServeOptions::default()
     })
     .await;
     assert_eq!(names(&edge_lines), ["edge", "control", "ready"]);
-    Device::at(&url(&edge_lines, "edge")).pull(0).await;
+    let edge_url = url(&edge_lines, "edge");
+    Device::at(&edge_url).pull(0).await;
+    Visitor::at(&edge_url)
+        .connected("gemini")
+        .await
+        .works()
+        .await;
+    // What only an edge has is nowhere else.
+    let control = Device::at(&url(&provider_lines, "control"));
+    let response = control.send(control.post("/edge/restart")).await;
+    expect_refusal(response, 404, "NOT_FOUND", None).await;
     edge.stop().await.unwrap();
+    provider.stop().await.unwrap();
     origin.stop().await.unwrap();
 
     let (all, lines) = served(ServeOptions::default()).await;
-    assert_eq!(names(&lines), ["edge", "origin", "control", "ready"]);
+    let every = ["edge", "origin", "provider", "control", "ready"];
+    assert_eq!(names(&lines), every);
     Device::at(&url(&lines, "edge")).pull(0).await;
     all.stop().await.unwrap();
     let gone = Device::at(&url(&lines, "edge")).try_pull(0).await;

@@ -290,9 +290,15 @@ impl Visitor {
 
     /// Of a device alone.
     pub fn device(stack: &Stack) -> Self {
+        Self::at(stack.edge_url())
+    }
+
+    /// The same, at any edge.
+    pub fn at(url: &str) -> Self {
         Self {
+            device: Device::at(url),
             signed_in: false,
-            ..Self::account(stack)
+            cookie: None,
         }
     }
 
