@@ -61,6 +61,7 @@ async fn outage(n: u64, length: Duration) -> Outage {
         settings: Settings::default(),
         faults: Faults::default(),
         requests: requests.clone(),
+        ..EdgeOptions::default()
     });
     let edge = edge.await.unwrap();
     let client = SyncClient::builder(edge.url())
