@@ -21,6 +21,7 @@ mod lease;
 mod observe;
 mod old;
 mod outbox;
+mod processes;
 mod recover;
 mod room;
 mod suspended;
