@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Status(Status),
     /// Connect as a client and print a line for each change of its status.
     Watch(Watch),
+    /// Take tickets and open streams with them, each step timed by itself.
+    Handshake(Handshake),
     /// Run the reference service in the foreground.
     Stack(Stack),
 }
@@ -130,6 +132,32 @@ pub(crate) struct Watch {
     /// layer, attempt, next_attempt_in_ms, cursor, pending, lifecycle.
     #[arg(long, value_enum, default_value_t = LineFormat::Text)]
     pub(crate) format: LineFormat,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Phases: dns, connect, tls, ticket (POST /api/v2/events/ticket), headers (GET /api/v2/events with it),
+ready (the stream's first event), first_heartbeat. Then two checks: cookie (its attributes are as they
+should be; not there where the ticket came in the body) and replay (the same ticket is refused the second
+time). No proxy is used, so that each phase is what it says.
+
+JSON: {verdict: ok|failed|unknown, attempts: [{phases: [{id, state: pass|fail|unknown, took_ms,
+evidence}], checks: [{id, state, evidence}]}]}.
+
+Exit codes: 0 all passed, 1 something failed, 2 usage or configuration, 3 nothing failed, but
+something could not be told.
+
+Example:  recovery-check handshake --edge https://sync.example.com --count 3 --format json")]
+pub(crate) struct Handshake {
+    /// How many times, one after the other.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) count: u32,
+    /// How long to wait for the first heartbeat; the service sends one every 20 s.
+    #[arg(long, value_name = "SPAN", default_value = "50s", value_parser = humantime::parse_duration)]
+    pub(crate) heartbeat_within: Duration,
+    /// How to write the result.
+    #[arg(long, value_enum, default_value_t = OneFormat::Text)]
+    pub(crate) format: OneFormat,
 }
 
 #[derive(Clone, Debug, Args)]

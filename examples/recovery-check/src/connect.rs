@@ -9,9 +9,11 @@ use evenkeel::store::{OpenError, StoreOptions};
 use evenkeel::{
     BuildError, Secret, SqliteStore, SyncClient, SyncClientBuilder, TokenError, TokenReason,
 };
+use uuid::Uuid;
 
 use crate::cli::Service;
 use crate::exit::Failed;
+use crate::probe::{Probe, Target, Tls};
 use crate::stack::chain;
 
 /// A client with a copy of its own in memory.
@@ -41,13 +43,11 @@ pub(crate) async fn connect_to(
 
 fn prepare(service: &Service) -> Result<SyncClientBuilder, Failed> {
     let Some(edge) = &service.edge else {
-        return Err(Failed::configuration(
-            "which service? Give --edge URL or set EVENKEEL_EDGE; `recovery-check demo` needs none",
-        ));
+        return Err(which_service());
     };
     let source = Arc::new(TokenSource::of(service)?);
     let mut builder = SyncClient::builder(edge)
-        .user_agent(concat!("recovery-check/", env!("CARGO_PKG_VERSION")))
+        .user_agent(crate::USER_AGENT)
         .token_provider(move |reason| {
             let source = Arc::clone(&source);
             async move {
@@ -63,6 +63,41 @@ fn prepare(service: &Service) -> Result<SyncClientBuilder, Failed> {
         builder = builder.state_dir(dir);
     }
     Ok(builder)
+}
+
+/// A probe of the service that the command line names, with whatever it names; a token that is given has
+/// to be readable.
+pub(crate) fn probe(service: &Service) -> Result<Probe, Failed> {
+    let edge = service.edge.as_deref().map(Target::edge).transpose()?;
+    let origin = service.origin.as_deref().map(Target::origin).transpose()?;
+    let given = service.token_file.is_some() || std::env::var_os("EVENKEEL_TOKEN").is_some();
+    let token = match given {
+        true => Some(TokenSource::of(service)?.first()),
+        false => None,
+    };
+    let device = match &service.device_id {
+        Some(id) => Uuid::parse_str(id).map_err(|_| unusable(BuildError::DeviceId))?,
+        None => Uuid::new_v4(),
+    };
+    Ok(Probe {
+        tls: Tls::new()?,
+        edge,
+        origin,
+        token,
+        device: device.to_string(),
+    })
+}
+
+/// A probe that goes through the edge as a user.
+pub(crate) fn probe_as_user(service: &Service) -> Result<Probe, Failed> {
+    let probe = probe(service)?;
+    if probe.edge.is_none() {
+        return Err(which_service());
+    }
+    if probe.token.is_none() {
+        return Err(as_whom());
+    }
+    Ok(probe)
 }
 
 /// What is wrong, where it was said, and what to do about it.
@@ -85,6 +120,16 @@ fn unusable(error: BuildError) -> Failed {
     })
 }
 
+fn which_service() -> Failed {
+    Failed::configuration(
+        "which service? Give --edge URL or set EVENKEEL_EDGE; `recovery-check demo` needs none",
+    )
+}
+
+fn as_whom() -> Failed {
+    Failed::configuration("as whom? Set EVENKEEL_TOKEN or give --token-file FILE")
+}
+
 enum TokenSource {
     Environment(Secret),
     /// With the token that was read first: a pipe can be read only once.
@@ -104,15 +149,24 @@ impl TokenSource {
         }
         let given = std::env::var_os("EVENKEEL_TOKEN").unwrap_or_default();
         if given.is_empty() {
-            return Err(Failed::configuration(
-                "as whom? Set EVENKEEL_TOKEN or give --token-file FILE",
-            ));
+            return Err(as_whom());
         }
         match given.to_str().ok_or("it is not text").and_then(token) {
             Ok(token) => Ok(Self::Environment(token)),
             Err(why) => Err(Failed::configuration(format!(
                 "EVENKEEL_TOKEN holds no token: {why}"
             ))),
+        }
+    }
+
+    /// The token that was read when the command line was.
+    fn first(self) -> Secret {
+        match self {
+            Self::Environment(token) => token,
+            Self::File(_, first) => {
+                let first = first.into_inner().unwrap_or_else(PoisonError::into_inner);
+                first.unwrap_or_else(|| Secret::new(""))
+            }
         }
     }
 

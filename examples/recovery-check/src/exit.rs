@@ -10,6 +10,8 @@ pub(crate) enum Outcome {
     AsAsked,
     /// 1: not reached, or not recovered.
     NotReached,
+    /// 3: could not tell; the answer says what is missing.
+    Unknown,
 }
 
 impl From<Outcome> for ExitCode {
@@ -17,6 +19,7 @@ impl From<Outcome> for ExitCode {
         match outcome {
             Outcome::AsAsked => Self::SUCCESS,
             Outcome::NotReached => Self::from(1),
+            Outcome::Unknown => Self::from(3),
         }
     }
 }

@@ -4,7 +4,9 @@ mod cli;
 mod connect;
 mod demo;
 mod exit;
+mod handshake;
 mod output;
+mod probe;
 mod stack;
 mod status_line;
 mod watch;
@@ -16,6 +18,9 @@ use clap::Parser;
 use cli::{Cli, Command};
 use exit::{Failed, Outcome};
 
+/// Who asks, in the service's logs.
+pub(crate) const USER_AGENT: &str = concat!("recovery-check/", env!("CARGO_PKG_VERSION"));
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Standard output belongs to the answers; whatever is logged goes beside it.
@@ -26,8 +31,6 @@ fn main() -> ExitCode {
         // With nobody at the other end of standard error there is nothing to be done about it.
         .log_internal_errors(false)
         .init();
-    // The checks' own HTTP client; the SDK brings its own and does not look at this one.
-    let _installed_before = rustls::crypto::ring::default_provider().install_default();
     match run(cli) {
         Ok(outcome) => outcome.into(),
         Err(failed) => failed.report(),
@@ -45,6 +48,7 @@ fn run(cli: Cli) -> Result<Outcome, Failed> {
             Command::Demo(args) => demo::run(args).await,
             Command::Status(args) => watch::status(&cli.service, args).await,
             Command::Watch(args) => watch::watch(&cli.service, args).await,
+            Command::Handshake(args) => handshake::run(&cli.service, args).await,
             Command::Stack(args) => stack::run(args).await,
         }
     });

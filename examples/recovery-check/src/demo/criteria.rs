@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use evenkeel::SyncState;
-use evenkeel_proto::wire::{EdgeMetrics, Ready};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 
 use super::Client;
+use crate::exit::Failed;
+use crate::probe::{Counted, Health, Probe, Target, Tls, Trouble};
 
 /// One criterion, and what was seen.
 #[derive(Debug, Serialize)]
@@ -21,31 +21,26 @@ pub(crate) struct Criterion {
 
 /// Looks at the service from outside.
 #[derive(Debug)]
-pub(crate) struct Probe {
-    http: reqwest::Client,
-    ready: String,
-    metrics: String,
+pub(crate) struct Looking {
+    probe: Probe,
 }
 
-impl Probe {
-    pub(crate) fn new(edge: &str, origin: &str) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_secs(5));
-        Ok(Self {
-            http: http.build()?,
-            ready: format!("{origin}/ready"),
-            metrics: format!("{edge}/api/v1/metrics"),
-        })
+impl Looking {
+    pub(crate) fn at(edge: &str, origin: &str) -> Result<Self, Failed> {
+        let probe = Probe {
+            tls: Tls::new()?,
+            edge: Some(Target::edge(edge)?),
+            origin: Some(Target::origin(origin)?),
+            token: None,
+            device: uuid::Uuid::new_v4().to_string(),
+        };
+        Ok(Self { probe })
     }
 
     pub(crate) async fn circuit_opened(&self) -> bool {
-        self.metrics().await.is_ok_and(|(_, metrics)| {
-            metrics.metrics.vps_proxy_circuit_opens > 0
-                && metrics
-                    .vps_proxy_circuit
-                    .is_some_and(|circuit| circuit.open)
+        self.metrics().await.is_ok_and(|counted| {
+            counted.metrics.metrics.vps_proxy_circuit_opens > 0
+                && counted.circuit_open() == Some(true)
         })
     }
 
@@ -72,27 +67,14 @@ impl Probe {
     }
 
     async fn ready(&self) -> Criterion {
-        let (pass, evidence) = match self.get::<Ready>(&self.ready).await {
-            Ok((status, ready)) => {
-                let parts = &ready.dependencies;
-                let database = parts.database.as_ref().is_some_and(|d| d.ok);
-                let redis = parts.redis.as_ref().is_some_and(|r| r.ok && !r.degraded);
-                let realtime = parts.realtime.as_ref().is_some_and(|r| !r.degraded);
-                let tickets = parts.stream_ticket.as_ref().is_none_or(|t| !t.degraded);
-                let mut words = format!("GET /ready answers {status}");
-                for (name, ok) in [
-                    ("database", database),
-                    ("redis", redis),
-                    ("realtime", realtime),
-                    ("streamTicket", tickets),
-                ] {
-                    words.push_str(if ok { ", " } else { ", NOT " });
-                    words.push_str(name);
-                }
-                let healthy = database && redis && realtime && tickets;
-                (status == 200 && ready.ok && healthy, words + " healthy")
+        let (pass, evidence) = match self.probe.ready().await {
+            Some((Ok(seen), _)) => {
+                let mut parts = seen.dependencies().into_iter();
+                let healthy = parts.all(|(_, health)| health == Health::Well);
+                (seen.is_ready() && healthy, seen.words())
             }
-            Err(why) => (false, format!("GET /ready: {why}")),
+            Some((Err(trouble), _)) => (false, format!("GET /ready: {trouble}")),
+            None => (false, "nobody said where the origin is".to_owned()),
         };
         Criterion {
             id: "ready",
@@ -101,31 +83,23 @@ impl Probe {
         }
     }
 
-    async fn metrics(&self) -> Result<(u16, EdgeMetrics), String> {
-        self.get(&self.metrics).await
-    }
-
-    async fn get<T: DeserializeOwned>(&self, url: &str) -> Result<(u16, T), String> {
-        let answer = self.http.get(url).send().await;
-        let answer = answer.map_err(|e| e.without_url().to_string())?;
-        let status = answer.status().as_u16();
-        let body = answer.bytes().await.map_err(|e| e.to_string())?;
-        let value = serde_json::from_slice(&body).map_err(|e| e.to_string())?;
-        Ok((status, value))
+    async fn metrics(&self) -> Result<Counted, Trouble> {
+        let asked = self.probe.metrics().await;
+        asked.unwrap_or_else(|| Err(Trouble::not_the_service("nobody said where the edge is")))
     }
 }
 
 fn circuit(
-    before: Result<(u16, EdgeMetrics), String>,
-    after: Result<(u16, EdgeMetrics), String>,
+    before: Result<Counted, Trouble>,
+    after: Result<Counted, Trouble>,
     window: Duration,
 ) -> Criterion {
     let (pass, evidence) = match (before, after) {
-        (Ok((_, before)), Ok((_, after))) => {
-            let (was, is) = (&before.metrics, &after.metrics);
+        (Ok(before), Ok(after)) => {
+            let (was, is) = (&before.metrics.metrics, &after.metrics.metrics);
             let still = was.vps_proxy_circuit_opens == is.vps_proxy_circuit_opens
                 && was.vps_proxy_circuit_rejects == is.vps_proxy_circuit_rejects;
-            let open = after.vps_proxy_circuit.is_some_and(|circuit| circuit.open);
+            let open = after.circuit_open() == Some(true);
             let evidence = format!(
                 "opened {} times, rejected {} requests; {} in the last {window:?}, circuit {}",
                 is.vps_proxy_circuit_opens,

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::cli;
 use crate::exit::{Failed, Outcome};
 use crate::stack::{chain, shutdown_signal};
-use criteria::Probe;
+use criteria::Looking;
 use timeline::Timeline;
 
 pub(crate) async fn run(args: cli::Demo) -> Result<Outcome, Failed> {
@@ -51,7 +51,7 @@ struct Demo {
     stack: Stack,
     clients: Vec<Client>,
     timeline: Arc<Timeline>,
-    probe: Probe,
+    looking: Looking,
 }
 
 pub(crate) struct Client {
@@ -85,7 +85,7 @@ impl Demo {
                 .map_err(|e| unable(&e))?;
             clients.push(Client { name, sync, notes });
         }
-        let probe = Probe::new(stack.edge_url(), stack.origin_url()).map_err(|e| unable(&e))?;
+        let looking = Looking::at(stack.edge_url(), stack.origin_url())?;
         let timeline = Timeline::new(args.format, deadline);
         timeline.windows(&[
             ("circuit opens after", "3 failures in a row, for 2 s".into()),
@@ -99,7 +99,7 @@ impl Demo {
             stack,
             clients,
             timeline: Arc::new(timeline),
-            probe,
+            looking,
         };
         for client in &demo.clients {
             demo.timeline.follow(client);
@@ -126,7 +126,8 @@ impl Demo {
         })?;
         self.all("degraded", |s| s.state == SyncState::Degraded)
             .await;
-        self.until(async || self.probe.circuit_opened().await).await;
+        self.until(async || self.looking.circuit_opened().await)
+            .await;
         say("the edge's circuit is open")?;
         self.write("A", "written during the outage")?;
         sleep(Duration::from_secs(3)).await;
@@ -174,7 +175,7 @@ impl Demo {
         say("what C wrote unheard is on every device")?;
 
         say("The runbook's three exit criteria:")?;
-        let criteria = self.probe.criteria(&self.clients, WINDOW).await;
+        let criteria = self.looking.criteria(&self.clients, WINDOW).await;
         for criterion in &criteria {
             self.timeline.criterion(criterion)?;
         }
