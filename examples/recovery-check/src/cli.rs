@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Status(Status),
     /// Connect as a client and print a line for each change of its status.
     Watch(Watch),
+    /// Look at every part of the service side by side, and name the most likely root.
+    Triage(Triage),
     /// Take tickets and open streams with them, each step timed by itself.
     Handshake(Handshake),
     /// Run the reference service in the foreground.
@@ -132,6 +134,35 @@ pub(crate) struct Watch {
     /// layer, attempt, next_attempt_in_ms, cursor, pending, lifecycle.
     #[arg(long, value_enum, default_value_t = LineFormat::Text)]
     pub(crate) format: LineFormat,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Four steps, side by side: ready (the origin's /ready, asked directly: --origin), edge (its counters, sampled
+twice), reachability (the origin from here, and through the edge with a pull), redis (from /ready, and from
+--server-log). An open circuit is waited out once, at most 25 s: what is behind it shows only then.
+
+The edge's counters are told only on the edge's own machine; from elsewhere they are unknown, never fine.
+Without a token the call through the edge says less. No proxy is used.
+
+JSON: {verdict: healthy|unhealthy|unknown, findings: [{id, severity: critical|warning|info, cause,
+evidence[], explanation, next_steps[]}], steps: [{id, state: ok|failed|unknown, took_ms, summary[],
+details}]}, the most likely root first.
+
+Exit codes: 0 healthy, 1 something is wrong, 2 usage or configuration, 3 could not tell.
+
+Example:  recovery-check triage --edge https://sync.example.com --origin http://10.0.0.5:3000 \\
+            --server-log /var/log/sync.jsonl --format markdown > incident.md")]
+pub(crate) struct Triage {
+    /// The origin's log, JSON lines; its end is searched for trouble with Redis.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) server_log: Option<PathBuf>,
+    /// How far apart the edge's counters are sampled: what rises is trouble now, what stands is old.
+    #[arg(long, value_name = "SPAN", default_value = "4s", value_parser = humantime::parse_duration)]
+    pub(crate) sample: Duration,
+    /// How to write the diagnosis.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) format: ReportFormat,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -218,6 +249,16 @@ pub(crate) enum OneFormat {
     Text,
     /// A JSON object.
     Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For people, with progress.
+    Text,
+    /// A JSON object.
+    Json,
+    /// For an incident's page.
+    Markdown,
 }
 
 fn state(text: &str) -> Result<SyncState, String> {

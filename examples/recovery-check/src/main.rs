@@ -9,6 +9,7 @@ mod output;
 mod probe;
 mod stack;
 mod status_line;
+mod triage;
 mod watch;
 
 use std::process::ExitCode;
@@ -48,6 +49,7 @@ fn run(cli: Cli) -> Result<Outcome, Failed> {
             Command::Demo(args) => demo::run(args).await,
             Command::Status(args) => watch::status(&cli.service, args).await,
             Command::Watch(args) => watch::watch(&cli.service, args).await,
+            Command::Triage(args) => triage::run(&cli.service, args).await,
             Command::Handshake(args) => handshake::run(&cli.service, args).await,
             Command::Stack(args) => stack::run(args).await,
         }

@@ -6,7 +6,7 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Running, command, control, get, lines, run, stack, stderr, url, wait};
@@ -31,6 +31,8 @@ fn help_teaches_and_needs_no_service() {
         ("watch", &["Example", "first line", "SIGTERM"][..]),
         ("status", &["Example", "synced", "degraded", "Exit codes"]),
         ("demo", &["Example", "criteria"]),
+        ("triage", &["Example", "Exit codes", "unknown, never fine"]),
+        ("handshake", &["Example", "Exit codes", "first_heartbeat"]),
     ] {
         let output = self::command(&[command, "--help"])
             .env("EVENKEEL_EDGE", "https://me:pw@example.com")

@@ -35,11 +35,6 @@ fn last(report: &Value) -> &Value {
         .unwrap()
 }
 
-fn check<'a>(report: &'a Value, id: &str) -> &'a Value {
-    let checks = report["attempts"][0]["checks"].as_array().unwrap();
-    checks.iter().find(|check| check["id"] == id).unwrap()
-}
-
 #[test]
 fn each_phase_is_timed_and_a_ticket_is_good_for_one_stream() {
     for carrier in ["cookie", "body"] {

@@ -9,6 +9,7 @@ mod connect;
 mod edge;
 mod ready;
 mod refusal;
+mod server_log;
 mod target;
 mod text;
 mod tls;
@@ -24,6 +25,7 @@ pub(crate) use connect::Way;
 pub(crate) use edge::{Counted, Proxied};
 pub(crate) use ready::{Health, Readiness};
 pub(crate) use refusal::Refusal;
+pub(crate) use server_log::{RedisLog, read as read_server_log};
 pub(crate) use target::Target;
 pub(crate) use text::shown;
 pub(crate) use tls::Tls;
@@ -58,6 +60,8 @@ pub(crate) enum Kind {
     Certificate,
     /// Something answered that is not the service: a page, a redirect, garbage, no end.
     NotTheService,
+    /// The service answered with a 5xx of its own.
+    ServerError,
     /// It is not told to us (404).
     NotTold,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use evenkeel_proto::wire::{Ready, path};
 use serde_json::Value;
 
-use super::{Answer, Probe, Request, Trouble, Way, shown};
+use super::{Answer, Kind, Phase, Probe, Refusal, Request, Trouble, Way, shown};
 
 /// What the origin said of itself.
 #[derive(Clone, Debug)]
@@ -41,6 +41,11 @@ impl Readiness {
         let value = answer.json()?;
         // Every field has a default, so that an answer of somebody else would read as one of ours.
         if !value.get("ok").is_some_and(Value::is_boolean) {
+            if answer.status >= 500 && value.get("error").is_some() {
+                let refusal = Refusal::read(answer)?;
+                let message = format!("answered {refusal}");
+                return Err(Trouble::new(Phase::Http, Kind::ServerError, message));
+            }
             let message = format!("{} with JSON that is not /ready's", answer.status);
             return Err(Trouble::not_the_service(message));
         }

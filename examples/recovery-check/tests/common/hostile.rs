@@ -60,7 +60,9 @@ fn serve(kind: Hostile, mut stream: TcpStream) -> std::io::Result<()> {
         return Ok(());
     }
     let mut request = [0; 4096];
-    stream.read(&mut request)?;
+    if stream.read(&mut request)? == 0 {
+        return Ok(());
+    }
     let head = |kind: &str, length: &str| {
         format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n{length}connection: close\r\n\r\n")
     };

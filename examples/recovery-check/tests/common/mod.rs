@@ -8,6 +8,7 @@
 )]
 
 pub mod hostile;
+pub mod outages;
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
@@ -120,4 +121,56 @@ pub fn exchange(base: &str, method: &str, path: &str, body: &str) -> String {
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// Runs it to its end, and says how much memory it had at most, in kB (0 where the system does not tell).
+pub fn run_measured(command: &mut Command) -> (Output, u64) {
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let child = child.unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let ended = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let watching = {
+        let ended = std::sync::Arc::clone(&ended);
+        std::thread::spawn(move || {
+            let mut peak = 0;
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                let text = std::fs::read_to_string(&status).unwrap_or_default();
+                let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+                let kb = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+                peak = peak.max(kb.unwrap_or(0));
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            peak
+        })
+    };
+    let output = child.wait_with_output().unwrap();
+    ended.store(true, std::sync::atomic::Ordering::Relaxed);
+    (output, watching.join().unwrap())
+}
+
+/// Each of these, so many at a time. A panic in one is told when all have ended.
+pub fn in_turns<T: Send + 'static>(all: Vec<T>, at_once: usize, each: fn(T)) {
+    let left = std::sync::Arc::new(std::sync::Mutex::new(all));
+    let workers: Vec<_> = (0..at_once)
+        .map(|_| {
+            let left = std::sync::Arc::clone(&left);
+            std::thread::spawn(move || {
+                loop {
+                    let next = left.lock().unwrap().pop();
+                    match next {
+                        Some(next) => each(next),
+                        None => return,
+                    }
+                }
+            })
+        })
+        .collect();
+    let ended: Vec<_> = workers
+        .into_iter()
+        .map(std::thread::JoinHandle::join)
+        .collect();
+    assert!(ended.iter().all(Result::is_ok), "see above");
 }
