@@ -31,7 +31,7 @@ fn help_teaches_and_needs_no_service() {
         ("watch", &["Example", "first line", "SIGTERM"][..]),
         ("status", &["Example", "synced", "degraded", "Exit codes"]),
         ("demo", &["Example", "criteria"]),
-        ("triage", &["Example", "Exit codes", "never fine"]),
+        ("triage", &["Example", "Exit codes", "--server-log"]),
         ("handshake", &["Example", "Exit codes", "first_heartbeat"]),
     ] {
         let output = self::command(&[command, "--help"])
