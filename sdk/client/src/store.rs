@@ -35,6 +35,7 @@ mod schema;
 mod settle;
 mod sync;
 mod types;
+mod verdicts;
 mod worker;
 mod write;
 
@@ -69,7 +70,12 @@ use write::Written;
 /// Records in an SQLite file. Clones are handles to the same store, which is closed with the last one.
 ///
 /// A write returns once it is durable, and a call whose future is dropped either happens as a whole or
-/// not at all. Several processes may have the file open and write to it, all for the same account.
+/// not at all.
+///
+/// Several processes may have the file open and write to it, all for the same account. The client of one
+/// of them syncs it, and another one takes over within seconds where that one ends, is suspended or
+/// freezes. What one writes the others see, send and settle within a second or so: observed records,
+/// what waits, and the verdicts on [`WriteHandle`]s, wherever the write was made.
 #[derive(Clone)]
 pub struct SqliteStore {
     jobs: mpsc::Sender<Job>,

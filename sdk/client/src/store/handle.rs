@@ -14,9 +14,9 @@ use super::types::Verdict;
 /// [`pending`](super::SqliteStore::pending) after a restart.
 ///
 /// Where a later write to the record was folded in, or others' changes were merged, the verdict is the
-/// one on the outcome. It comes from the process that syncs the store: in another one, which
-/// [`Status::syncs_here`](crate::Status::syncs_here) tells, the handle waits on; look at what is pending,
-/// in conflict and rejected there. It is [`StoreError::Closed`] where none will come: the store was closed.
+/// one on the outcome. Where another process syncs the store
+/// ([`Status::syncs_here`](crate::Status::syncs_here)) it comes about half a second later. It is
+/// [`StoreError::Closed`] where none will come: the store was closed here, or wiped anywhere.
 #[derive(Debug)]
 pub struct WriteHandle(State);
 

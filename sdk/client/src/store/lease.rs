@@ -24,7 +24,7 @@ use crate::clock;
 pub(super) struct Standing {
     path: PathBuf,
     /// Names this open store.
-    me: Arc<str>,
+    pub(super) me: Arc<str>,
     pub(super) hold: Held,
     /// The last epoch that was ours.
     last: Option<i64>,

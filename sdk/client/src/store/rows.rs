@@ -16,6 +16,8 @@ use crate::changes::Change;
 pub(super) struct Session<'a> {
     pub(super) db: &'a Connection,
     pub(super) options: &'a StoreOptions,
+    /// Names this open store.
+    pub(super) me: &'a str,
     pub(super) now_ms: i64,
     /// The client is about to be suspended: long work ends here.
     pub(super) interrupted: &'a AtomicBool,
@@ -54,6 +56,8 @@ pub(super) struct Waiting {
     pub(super) wish: Wish,
     pub(super) seq: i64,
     pub(super) request_id: String,
+    /// The open store that alone waits for the verdict; empty where there may be several.
+    pub(super) writer: String,
     pub(super) merged: bool,
     pub(super) body: Option<String>,
     pub(super) left_out: u32,
@@ -181,7 +185,8 @@ impl Session<'_> {
         key: &dyn rusqlite::ToSql,
     ) -> Result<Option<Waiting>, StoreError> {
         let sql = format!(
-            "SELECT {WISH}, seq, request_id, merged, body, left_out FROM outbox WHERE {which}"
+            "SELECT {WISH}, seq, request_id, writer, merged, body, left_out FROM outbox \
+             WHERE {which}"
         );
         let mut statement = self.db.prepare_cached(&sql)?;
         let row = statement.query_row([key], |row| {
@@ -189,9 +194,10 @@ impl Session<'_> {
                 wish: wish(row)?,
                 seq: row.get(6)?,
                 request_id: row.get(7)?,
-                merged: row.get(8)?,
-                body: row.get(9)?,
-                left_out: row.get(10)?,
+                writer: row.get(8)?,
+                merged: row.get(9)?,
+                body: row.get(10)?,
+                left_out: row.get(11)?,
             })
         });
         Ok(row.optional()?)
@@ -227,17 +233,32 @@ impl Session<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Puts an operation at the end of the queue, or in the place of another that is gone.
-    pub(super) fn enqueue(
+    /// Puts an operation of this open store's at the end of the queue.
+    pub(super) fn enqueue(&self, wish: &Wish) -> Result<String, StoreError> {
+        self.insert(wish, None, false, self.me)
+    }
+
+    /// Puts an operation in the place of another that is gone.
+    pub(super) fn replace_op(
+        &self,
+        gone: &Waiting,
+        wish: &Wish,
+        merged: bool,
+    ) -> Result<String, StoreError> {
+        self.insert(wish, Some(gone.seq), merged, &gone.writer)
+    }
+
+    fn insert(
         &self,
         wish: &Wish,
         seq: Option<i64>,
         merged: bool,
+        writer: &str,
     ) -> Result<String, StoreError> {
         let request_id = uuid::Uuid::new_v4().to_string();
         let sql = format!(
-            "INSERT INTO outbox ({WISH}, seq, request_id, merged) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+            "INSERT INTO outbox ({WISH}, seq, request_id, merged, writer) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
         );
         self.db.prepare_cached(&sql)?.execute(params![
             wish.id,
@@ -249,27 +270,38 @@ impl Session<'_> {
             seq,
             request_id,
             merged,
+            writer,
         ])?;
         Ok(request_id)
     }
 
     /// Gives an operation that was never sent another content or base.
-    pub(super) fn rewrite(&self, seq: i64, wish: &Wish) -> Result<(), StoreError> {
+    pub(super) fn rewrite(&self, op: &Waiting) -> Result<(), StoreError> {
         let sql = "UPDATE outbox SET base_version = ?2, base_fields = ?3, fields = ?4, \
-                   updated_at = ?5 WHERE seq = ?1 AND body IS NULL";
+                   updated_at = ?5, writer = ?6 WHERE seq = ?1 AND body IS NULL";
         self.db.prepare_cached(sql)?.execute(params![
-            seq,
-            signed(wish.base_version.0),
-            optional_json(wish.base.as_ref())?,
-            optional_json(wish.fields.as_ref())?,
-            wish.updated_at.0,
+            op.seq,
+            signed(op.wish.base_version.0),
+            optional_json(op.wish.base.as_ref())?,
+            optional_json(op.wish.fields.as_ref())?,
+            op.wish.updated_at.0,
+            op.writer,
         ])?;
+        Ok(())
+    }
+
+    /// Somebody else may wait for the operation than its writer.
+    pub(super) fn share(&self, op: &Waiting) -> Result<(), StoreError> {
+        if op.writer != self.me {
+            let sql = "UPDATE outbox SET writer = '' WHERE seq = ?1";
+            self.db.prepare_cached(sql)?.execute([op.seq])?;
+        }
         Ok(())
     }
 
     /// An operation that does not count against the outbox's limits.
     pub(super) fn import(&self, wish: &Wish) -> Result<(), StoreError> {
-        let request_id = self.enqueue(wish, None, false)?;
+        let request_id = self.enqueue(wish)?;
         let sql = "UPDATE outbox SET imported = 1 WHERE request_id = ?1";
         self.db.prepare_cached(sql)?.execute([request_id])?;
         Ok(())

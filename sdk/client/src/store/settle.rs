@@ -77,7 +77,7 @@ impl Session<'_> {
         self.remove(done.seq)?;
         let next = Version(done.wish.base_version.0 + 1);
         let version = server.map_or(next, |record| record.version);
-        self.tell(&done.request_id, Verdict::Acknowledged { version });
+        self.tell(done, Verdict::Acknowledged { version })?;
         let Some(mut later) = self.unsent(&done.wish.id)? else {
             return Ok(());
         };
@@ -98,7 +98,7 @@ impl Session<'_> {
     /// The operation is not there, or not as such: brings it together with what the server has.
     pub(super) fn meet(
         &mut self,
-        op: Waiting,
+        mut op: Waiting,
         server: Option<&Record>,
         guard: Guard,
     ) -> Result<(), StoreError> {
@@ -112,7 +112,8 @@ impl Session<'_> {
         self.remove(op.seq)?;
         if let Some(later) = self.unsent(&wish.id)? {
             self.remove(later.seq)?;
-            self.follow(&later.request_id, &op.request_id);
+            self.follow(&later, &op.request_id)?;
+            op.writer = self.joined(&op.writer, &later.writer);
             wish.base = partly_there(&op.wish, theirs);
             wish.fields = later.wish.fields;
             wish.updated_at = later.wish.updated_at;
@@ -120,7 +121,7 @@ impl Session<'_> {
         let version = server.map_or(Version::ZERO, |record| record.version);
         match merged(&wish, theirs) {
             Ok(merged) if is_there(&merged, theirs) => {
-                self.tell(&op.request_id, Verdict::Acknowledged { version });
+                self.tell(&op, Verdict::Acknowledged { version })?;
             }
             Ok(merged) if self.may_merge(&wish.id, guard)? => {
                 let by_itself = wish.base_version != version;
@@ -131,12 +132,13 @@ impl Session<'_> {
                     Merged::Deleted => None,
                 };
                 self.seen(&wish);
-                let request_id = self.enqueue(&wish, Some(op.seq), by_itself)?;
-                self.follow(&op.request_id, &request_id);
+                op.writer = self.joined(&op.writer, &op.writer);
+                let request_id = self.replace_op(&op, &wish, by_itself)?;
+                self.follow(&op, &request_id)?;
             }
             _ => {
                 self.put_in_conflict(&wish)?;
-                self.tell(&op.request_id, Verdict::Conflicted);
+                self.tell(&op, Verdict::Conflicted)?;
             }
         }
         Ok(())
@@ -149,24 +151,23 @@ impl Session<'_> {
         if let Some(mut later) = self.unsent(&op.wish.id)? {
             later.wish.base_version = op.wish.base_version;
             later.wish.base.clone_from(&op.wish.base);
-            self.follow(&op.request_id, &later.request_id);
+            later.writer = self.joined(&later.writer, &op.writer);
+            self.follow(op, &later.request_id)?;
             return self.keep(&later);
         }
         let text = serde_json::to_string(&reason).map_err(StoreError::corrupt)?;
         self.park(&op.wish, &text)?;
-        self.tell(&op.request_id, Verdict::Rejected { reason });
-        Ok(())
+        self.tell(op, Verdict::Rejected { reason })
     }
 
     /// Writes an operation back that was never sent, unless nothing is left of it.
     pub(super) fn keep(&mut self, op: &Waiting) -> Result<(), StoreError> {
         if !op.wish.is_nothing() {
-            return self.rewrite(op.seq, &op.wish);
+            return self.rewrite(op);
         }
         self.remove(op.seq)?;
         let version = op.wish.base_version;
-        self.tell(&op.request_id, Verdict::Acknowledged { version });
-        Ok(())
+        self.tell(op, Verdict::Acknowledged { version })
     }
 
     fn may_merge(&mut self, id: &str, guard: Guard) -> Result<bool, StoreError> {
@@ -181,10 +182,6 @@ impl Session<'_> {
         Ok(true)
     }
 
-    pub(super) fn tell(&mut self, request_id: &str, verdict: Verdict) {
-        self.news.verdicts.push((request_id.to_owned(), verdict));
-    }
-
     /// The app sees the record otherwise than before, because of the server.
     fn seen(&mut self, wish: &Wish) {
         let (id, version, origin) = (wish.id.clone(), wish.base_version, Origin::Remote);
@@ -195,11 +192,6 @@ impl Session<'_> {
                 origin,
             });
         }
-    }
-
-    /// Whoever waits for the one operation waits for the other from now on.
-    fn follow(&mut self, from: &str, to: &str) {
-        self.news.moved.push((from.to_owned(), to.to_owned()));
     }
 }
 

@@ -243,7 +243,8 @@ impl RejectReason {
 }
 
 /// What became of a local write.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Verdict {
     /// The server has it, alone or merged with what others wrote.

@@ -1,6 +1,5 @@
 //! The thread that owns the database: one job after the other, each one transaction.
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +20,7 @@ use super::rows::{self, News, Session};
 use super::schema::{self, Check};
 use super::sync::Pace;
 use super::types::{StoreOptions, Verdict};
+use super::verdicts::Waiters;
 use super::write::Written;
 use crate::changes::Change;
 use crate::guard::locked;
@@ -56,11 +56,11 @@ pub(super) struct Worker {
     account_id: String,
     options: StoreOptions,
     pace: Pace,
-    /// What SQLite calls the state of the file; another value means that another process wrote.
-    data_version: i64,
+    /// What SQLite calls the state of the file; another value means that another process wrote. `None`
+    /// where that was not looked at yet.
+    data_version: Option<i64>,
     looked_at: Instant,
-    /// Who waits for the verdict on which operation.
-    waiters: HashMap<String, Vec<oneshot::Sender<Verdict>>>,
+    waiters: Waiters,
     common: Arc<Common>,
 }
 
@@ -137,9 +137,9 @@ impl Worker {
             account_id: account_id.to_owned(),
             options,
             pace: Pace::default(),
-            data_version,
+            data_version: Some(data_version),
             looked_at: Instant::now(),
-            waiters: HashMap::new(),
+            waiters: Waiters::default(),
             common,
         })
     }
@@ -155,7 +155,8 @@ impl Worker {
             self.close();
             return Err(StoreError::Closed);
         }
-        work(&session(&tx, &self.options, &self.common.interrupted))
+        let me = &self.standing.me;
+        work(&session(&tx, &self.options, me, &self.common.interrupted))
     }
 
     /// When to look next for what other processes did; `None` while nobody would be told.
@@ -164,16 +165,8 @@ impl Worker {
         let listeners = self.common.touched.receiver_count() > 0;
         let client = locked(&self.common.signal).clone();
         let client = client.is_some_and(|client| client.is_heard());
-        let watched = listeners || client || self.is_awaited();
+        let watched = listeners || client || self.waiters.are_there();
         watched.then(|| self.looked_at + LOOK_EVERY)
-    }
-
-    fn is_awaited(&mut self) -> bool {
-        self.waiters.retain(|_, waiters| {
-            waiters.retain(|waiter| !waiter.is_closed());
-            !waiters.is_empty()
-        });
-        !self.waiters.is_empty()
     }
 
     /// Finds out whether another process wrote, and passes that on. Touches no disk where it did not.
@@ -183,9 +176,12 @@ impl Worker {
             return;
         };
         let looked = data_version(db).and_then(|version| {
-            let news = version != self.data_version;
-            self.data_version = version;
-            if news { self.look_closer() } else { Ok(()) }
+            if self.data_version != Some(version) {
+                self.look_closer()?;
+                // Only now: what was not seen is looked for again.
+                self.data_version = Some(version);
+            }
+            Ok(())
         });
         if let Err(error) = looked {
             tracing::warn!(target: "evenkeel", %error, "other processes' writes were not seen");
@@ -194,10 +190,19 @@ impl Worker {
     }
 
     fn look_closer(&mut self) -> Result<(), StoreError> {
-        let (counts, lease) = self.read(|session| {
+        let awaited = self.waiters.awaited();
+        let (counts, lease, fates) = self.read(|session| {
             let lease = lease::row(session.db)?;
-            Ok((session.counts()?, lease))
+            let fates = awaited.into_iter().map(|(request_id, record_id)| {
+                let fate = session.fate(&request_id, &record_id)?;
+                Ok((request_id, fate))
+            });
+            let fates = fates.collect::<Result<Vec<_>, StoreError>>()?;
+            Ok((session.counts()?, lease, fates))
         })?;
+        for (request_id, fate) in fates {
+            self.waiters.learn(&request_id, fate);
+        }
         *locked(&self.common.backlog) = counts.backlog(&self.options);
         self.common.touched.send_modify(|count| *count += 1);
         let signal = locked(&self.common.signal).clone();
@@ -294,10 +299,13 @@ impl Worker {
 
     fn reopen(&mut self) -> Result<(), StoreError> {
         let db = schema::open(&self.path, &self.account_id, &self.options, Check::No)?;
-        self.data_version = data_version(&db)?;
+        let version = data_version(&db)?;
         self.db = Some(db);
         self.suspended = false;
-        self.look_closer()
+        self.data_version = None;
+        self.look_closer()?;
+        self.data_version = Some(version);
+        Ok(())
     }
 
     /// One transaction of the client's, if this process holds the lease or can have it.
@@ -344,11 +352,12 @@ impl Worker {
         let (written, news) = self.commit(|session, _| work(session))?;
         let handle = match written {
             Written::Done { version } => WriteHandle::done(Verdict::Acknowledged { version }),
-            Written::Queued { request_id } => {
+            Written::Queued {
+                request_id,
+                record_id,
+            } => {
                 let (verdict, handle) = WriteHandle::waiting();
-                let waiters = self.waiters.entry(request_id).or_default();
-                waiters.retain(|waiter| !waiter.is_closed());
-                waiters.push(verdict);
+                self.waiters.add(request_id, record_id, verdict);
                 handle
             }
         };
@@ -410,7 +419,8 @@ impl Worker {
             return Err(StoreError::Closed.into());
         }
         let mut pace = self.pace;
-        let mut session = session(&tx, &self.options, &self.common.interrupted);
+        let me = &self.standing.me;
+        let mut session = session(&tx, &self.options, me, &self.common.interrupted);
         let done = work(&mut session, &mut pace)?;
         let news = session.news;
         let counts = rows::counts(&tx)?;
@@ -423,15 +433,10 @@ impl Worker {
     fn publish(&mut self, news: News) {
         self.common.touched.send_modify(|count| *count += 1);
         for (from, to) in news.moved {
-            if let Some(waiters) = self.waiters.remove(&from) {
-                self.waiters.entry(to).or_default().extend(waiters);
-            }
+            self.waiters.follow(&from, to);
         }
         for (request_id, verdict) in news.verdicts {
-            for waiter in self.waiters.remove(&request_id).unwrap_or_default() {
-                // Nobody has to wait.
-                let _ = waiter.send(verdict.clone());
-            }
+            self.waiters.tell(&request_id, &verdict);
         }
         let signal = locked(&self.common.signal).clone();
         let Some(signal) = signal else {
@@ -462,11 +467,13 @@ fn opened(db: &mut Option<Connection>, suspended: bool) -> Result<&mut Connectio
 fn session<'a>(
     db: &'a Connection,
     options: &'a StoreOptions,
+    me: &'a str,
     interrupted: &'a AtomicBool,
 ) -> Session<'a> {
     Session {
         db,
         options,
+        me,
         now_ms: rows::signed(options.wall_clock.unix_ms()),
         interrupted,
         news: News::default(),

@@ -12,7 +12,10 @@ use crate::changes::{Change, Origin};
 /// What a local write came to.
 pub(super) enum Written {
     /// It waits, as part of this operation.
-    Queued { request_id: String },
+    Queued {
+        request_id: String,
+        record_id: String,
+    },
     /// The server has it so already.
     Done { version: Version },
 }
@@ -115,17 +118,18 @@ impl Session<'_> {
     pub(super) fn retry(&mut self, id: &str) -> Result<Written, StoreError> {
         let wish = self.take_parked(id)?.ok_or(StoreError::NotFound)?;
         self.changed(&wish);
-        let Written::Queued { request_id } = self.queue(wish, None)? else {
+        let queued = self.queue(wish, None)?;
+        let Written::Queued { request_id, .. } = &queued else {
             return Err(StoreError::NotFound);
         };
         let server = self.record(id)?;
         let version = server.as_ref().map_or(Version::ZERO, |s| s.version);
-        if let Some(op) = self.by_request(&request_id)?
+        if let Some(op) = self.by_request(request_id)?
             && op.wish.base_version != version
         {
             self.meet(op, server.as_ref(), Guard::Off)?;
         }
-        Ok(Written::Queued { request_id })
+        Ok(queued)
     }
 
     /// Forgets a parked write: the view becomes the server's.
@@ -140,27 +144,39 @@ impl Session<'_> {
 
     /// Folds the wish into the operation that waits, or makes a new one.
     fn queue(&mut self, wish: Wish, latest: Option<Waiting>) -> Result<Written, StoreError> {
+        let record_id = wish.id.clone();
         match latest {
             Some(mut op) if op.body.is_none() => {
                 op.wish = wish;
+                op.writer = self.joined(&op.writer, self.me);
                 let (request_id, version) = (op.request_id.clone(), op.wish.base_version);
                 let nothing = op.wish.is_nothing();
                 self.keep(&op)?;
                 Ok(if nothing {
                     Written::Done { version }
                 } else {
-                    Written::Queued { request_id }
+                    Written::Queued {
+                        request_id,
+                        record_id,
+                    }
                 })
             }
-            Some(sent) if wish.is_nothing() => Ok(Written::Queued {
-                request_id: sent.request_id,
-            }),
+            Some(sent) if wish.is_nothing() => {
+                self.share(&sent)?;
+                Ok(Written::Queued {
+                    request_id: sent.request_id,
+                    record_id,
+                })
+            }
             None if wish.is_nothing() => Ok(Written::Done {
                 version: wish.base_version,
             }),
             _ => {
-                let request_id = self.enqueue(&wish, None, false)?;
-                Ok(Written::Queued { request_id })
+                let request_id = self.enqueue(&wish)?;
+                Ok(Written::Queued {
+                    request_id,
+                    record_id,
+                })
             }
         }
     }

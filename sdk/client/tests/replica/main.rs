@@ -25,4 +25,5 @@ mod processes;
 mod recover;
 mod room;
 mod suspended;
+mod verdicts;
 mod views;
