@@ -9,6 +9,7 @@ use http::HeaderValue;
 use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
+use crate::ai::AiClient;
 use crate::client::SyncClient;
 use crate::clock;
 use crate::diagnostics::{Journal, Settings};
@@ -17,7 +18,7 @@ use crate::mailbox::Mailbox;
 use crate::replica::{MemoryReplica, Replica, ReplicaSignal};
 use crate::settings::{Limits, ProxySetting, TicketCarrier, Timeouts};
 use crate::shared::Shared;
-use crate::state::{StateDir, Until, is_device_id};
+use crate::state::{FloorFile, StateDir, Until, is_device_id};
 use crate::status::Status;
 use crate::token::{AnyProvider, FixedToken, TokenProvider, Tokens};
 use crate::transport::{Adapter, Endpoints, Recipe, Resolver, Transport, certificates, tls_config};
@@ -148,11 +149,80 @@ impl SyncClientBuilder {
     /// # Errors
     ///
     /// See [`BuildError`]. Nothing was started.
-    pub fn build(self) -> Result<SyncClient, BuildError> {
+    pub fn build(mut self) -> Result<SyncClient, BuildError> {
+        let tokens = self.take_tokens().ok_or(BuildError::TokenProviderMissing)?;
+        let replica = self.replica.take();
+        let rng = self.rng();
+        let Prepared {
+            settings,
+            transport,
+            floor_file,
+            until,
+            limits,
+            timeouts,
+        } = self.prepare()?;
+        let replica = replica.unwrap_or_else(|| Arc::new(MemoryReplica::new()));
+        let shared = Arc::new(Shared {
+            tokens,
+            ai: Mutex::default(),
+            status: watch::Sender::new(Status::initial(replica.backlog())),
+            changes: broadcast::Sender::new(limits.changes_waiting_max),
+            settings,
+            limits,
+            timeouts,
+            seed: Mutex::new(rng),
+            transport,
+            floor_file,
+            floors: Mutex::new(until),
+            asked_to_wait: Mutex::new(clock::now()),
+            mailbox: Mailbox::new(),
+            journal: Mutex::new(Journal::default()),
+            hints: Mutex::default(),
+            wakes: Mutex::default(),
+            at_work: Mutex::default(),
+            caught_up: watch::Sender::default(),
+            runtime: Mutex::default(),
+            replica,
+        });
+        shared
+            .replica
+            .attach(ReplicaSignal(Arc::downgrade(&shared)));
+        Ok(SyncClient::new(shared))
+    }
+
+    /// Checks everything, and makes a client for the service's AI alone, beside a sync client
+    /// ([`SyncClient::ai`]) or without one. The token may be left out: the AI session belongs to this
+    /// device then. Of the settings, what concerns syncing alone is without effect.
+    ///
+    /// # Errors
+    ///
+    /// See [`BuildError`]. Nothing was sent.
+    pub fn build_ai(mut self) -> Result<AiClient, BuildError> {
+        let tokens = self.take_tokens();
+        let rng = self.rng();
+        let Prepared {
+            transport,
+            timeouts,
+            ..
+        } = self.prepare()?;
+        Ok(AiClient::new(transport, tokens, rng, timeouts.ai))
+    }
+
+    fn take_tokens(&mut self) -> Option<Arc<Tokens>> {
+        let provider = self.tokens.take()?;
+        Some(Arc::new(Tokens::new(provider, self.timeouts.token)))
+    }
+
+    fn rng(&self) -> fastrand::Rng {
+        let seed = self.seed.unwrap_or_else(|| Uuid::new_v4().as_u64_pair().1);
+        fastrand::Rng::with_seed(seed)
+    }
+
+    /// What every client of this service is made of.
+    fn prepare(self) -> Result<Prepared, BuildError> {
         let endpoints = Endpoints::parse(&self.url)?;
         self.limits.check()?;
         self.timeouts.check()?;
-        let provider = self.tokens.ok_or(BuildError::TokenProviderMissing)?;
         let user_agent = user_agent(&self.user_agent)?;
         let mut roots = Vec::new();
         for bytes in &self.roots {
@@ -200,36 +270,25 @@ impl SyncClientBuilder {
             self.carrier,
             device_id,
         )?;
-        let replica = self
-            .replica
-            .unwrap_or_else(|| Arc::new(MemoryReplica::new()));
-        let seed = self.seed.unwrap_or_else(|| Uuid::new_v4().as_u64_pair().1);
-        let shared = Arc::new(Shared {
-            tokens: Tokens::new(provider, self.timeouts.token),
-            status: watch::Sender::new(Status::initial(replica.backlog())),
-            changes: broadcast::Sender::new(self.limits.changes_waiting_max),
+        Ok(Prepared {
             settings,
-            limits: self.limits,
-            timeouts: self.timeouts,
-            seed: Mutex::new(fastrand::Rng::with_seed(seed)),
             transport,
             floor_file,
-            floors: Mutex::new(until),
-            asked_to_wait: Mutex::new(clock::now()),
-            mailbox: Mailbox::new(),
-            journal: Mutex::new(Journal::default()),
-            hints: Mutex::default(),
-            wakes: Mutex::default(),
-            at_work: Mutex::default(),
-            caught_up: watch::Sender::default(),
-            runtime: Mutex::default(),
-            replica,
-        });
-        shared
-            .replica
-            .attach(ReplicaSignal(Arc::downgrade(&shared)));
-        Ok(SyncClient::new(shared))
+            until,
+            limits: self.limits,
+            timeouts: self.timeouts,
+        })
     }
+}
+
+/// What every client of this service is made of.
+struct Prepared {
+    settings: Settings,
+    transport: Transport,
+    floor_file: Option<FloorFile>,
+    until: Until,
+    limits: Limits,
+    timeouts: Timeouts,
 }
 
 impl fmt::Debug for SyncClientBuilder {

@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::actor::{self, Running};
+use crate::ai::AiClient;
 use crate::builder::SyncClientBuilder;
 use crate::changes::Changes;
 use crate::diagnostics::Diagnostics;
-use crate::error::{StartError, SuspendError, SyncOnceError};
+use crate::error::{BuildError, StartError, SuspendError, SyncOnceError};
 use crate::guard::locked;
 use crate::mailbox::{Command, Network, Posted};
 use crate::once::{self, SyncReport};
@@ -129,6 +130,9 @@ impl SyncClient {
     /// The app has another token, or the user signed in again: the token provider is asked anew.
     pub fn set_token_changed(&self) {
         self.shared.tokens.forget();
+        if let Some(ai) = &*locked(&self.shared.ai) {
+            ai.set_token_changed();
+        }
         self.shared.mailbox.post(Command::TokenChanged);
     }
 
@@ -152,6 +156,9 @@ impl SyncClient {
             wakes.suspended = self.shared.mailbox.is_running();
             self.shared.mailbox.post(Command::Suspend)
         };
+        if let Some(ai) = &*locked(&self.shared.ai) {
+            ai.drop_connections();
+        }
         let Posted::Number(number) = posted else {
             return Ok(());
         };
@@ -184,6 +191,27 @@ impl SyncClient {
         if let Posted::Number(number) = posted {
             self.shared.settled(number).await;
         }
+    }
+
+    /// The service's AI, with this client's token and device. It is the same one each time, works
+    /// whether this client runs or not, and has connections of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Http`] where the HTTP client cannot be set up.
+    pub fn ai(&self) -> Result<AiClient, BuildError> {
+        let mut made = locked(&self.shared.ai);
+        if let Some(ai) = &*made {
+            return Ok(ai.clone());
+        }
+        let ai = AiClient::new(
+            self.shared.transport.sibling()?,
+            Some(Arc::clone(&self.shared.tokens)),
+            locked(&self.shared.seed).fork(),
+            self.shared.timeouts.ai,
+        );
+        *made = Some(ai.clone());
+        Ok(ai)
     }
 
     /// A picture for a support request: settings, past statuses, counters and failures. It holds no

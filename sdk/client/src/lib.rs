@@ -26,6 +26,7 @@
 //! through `tracing` under the target `evenkeel`, and never a token, ticket or content.
 
 mod actor;
+mod ai;
 mod alarm;
 mod builder;
 mod changes;
@@ -52,6 +53,7 @@ pub use evenkeel_proto::engine::{Backlog, Pulled};
 pub use evenkeel_proto::wire::{self, Cursor, Record, Secret};
 pub use evenkeel_proto::{Ask, Cause, Failure, Layer, Lifecycle, Link, OutboxLevel, SyncState};
 
+pub use ai::{AiClient, AiError, AiStatus, AiStatusChanges, AiTrouble};
 pub use builder::SyncClientBuilder;
 pub use changes::{Change, Changes, Lagged, Origin};
 pub use client::SyncClient;

@@ -71,6 +71,9 @@ pub struct Timeouts {
     /// For one answer of the token provider. 20 s.
     #[serde(rename = "token_ms", serialize_with = "as_millis")]
     pub token: Duration,
+    /// For one call of the AI client, its waits and repeats included. 60 s.
+    #[serde(rename = "ai_ms", serialize_with = "as_millis")]
+    pub ai: Duration,
     /// How long `syncing` must last before it is published after `synced`. 300 ms.
     #[serde(rename = "quiet_ms", serialize_with = "as_millis")]
     pub quiet: Duration,
@@ -86,6 +89,7 @@ impl Default for Timeouts {
             silence_min: Duration::from_secs(15),
             poll_every: Duration::from_secs(30),
             token: Duration::from_secs(20),
+            ai: Duration::from_secs(60),
             quiet: Duration::from_millis(300),
         }
     }
@@ -180,6 +184,7 @@ impl Timeouts {
             ("silence_min", self.silence_min, 10, 120_000),
             ("poll_every", self.poll_every, 100, 3_600_000),
             ("token", self.token, 10, 30_000),
+            ("ai", self.ai, 10, 3_600_000),
             ("quiet", self.quiet, 0, 10_000),
         ];
         for (name, value, min, max) in spans {

@@ -9,6 +9,7 @@ use evenkeel_proto::engine::{Backlog, Floors};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
 
+use crate::ai::AiClient;
 use crate::changes::Change;
 use crate::diagnostics::{Journal, Lane, Settings};
 use crate::guard::{caught_now, locked};
@@ -26,7 +27,9 @@ pub(crate) struct Shared {
     pub(crate) timeouts: Timeouts,
     pub(crate) seed: Mutex<fastrand::Rng>,
     pub(crate) transport: Transport,
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: Arc<Tokens>,
+    /// Made when the app first asks for it.
+    pub(crate) ai: Mutex<Option<AiClient>>,
     pub(crate) replica: Arc<dyn Replica>,
     pub(crate) floor_file: Option<FloorFile>,
     /// What the next run of the actor has to respect.

@@ -1,5 +1,6 @@
 //! Requests and answers: everything that touches a socket.
 
+mod ai;
 mod body;
 mod classify;
 mod endpoints;
@@ -29,6 +30,7 @@ use uuid::Uuid;
 
 pub use resolve::{Resolver, ResolverFuture};
 
+pub(crate) use ai::AiRequest;
 pub(crate) use resolve::Adapter;
 
 pub(crate) use body::{HEAD_BYTES, unreadable};
@@ -56,6 +58,7 @@ pub(crate) struct Transport {
 }
 
 /// What an HTTP client is made from, more than once.
+#[derive(Clone)]
 pub(crate) struct Recipe {
     pub(crate) tls: rustls::ClientConfig,
     pub(crate) user_agent: HeaderValue,
@@ -90,6 +93,20 @@ impl Transport {
             carrier,
             device_id,
             client: Mutex::new(client),
+        })
+    }
+
+    /// The same place and manners with connections of its own: what happens to these is no matter to
+    /// the others.
+    pub(crate) fn sibling(&self) -> Result<Self, BuildError> {
+        Ok(Self {
+            endpoints: self.endpoints.clone(),
+            recipe: self.recipe.clone(),
+            limits: self.limits.clone(),
+            timeouts: self.timeouts.clone(),
+            carrier: self.carrier,
+            device_id: self.device_id.clone(),
+            client: Mutex::new(self.recipe.client(&self.endpoints)?),
         })
     }
 
@@ -280,7 +297,7 @@ impl Transport {
         if response.status().is_success() {
             return Ok(response);
         }
-        Err(body::refusal(kind, token, response, self.limits.small_bytes_max).await)
+        Err(body::refusal(kind, &[token], response, self.limits.small_bytes_max).await)
     }
 }
 

@@ -71,10 +71,10 @@ impl Arriving {
 
 /// What an answer means that is not what was asked for. Its body is read as far as it is readable
 /// and comes soon: its status speaks for itself, and a floor in its headers must not be lost to a
-/// body that never ends. The secret that was sent is taken out: a service may say it back.
+/// body that never ends. The secrets that were sent are taken out: a service may say it back.
 pub(super) async fn refusal(
     kind: Request,
-    sent: &Secret,
+    sent: &[&Secret],
     mut response: reqwest::Response,
     bytes_max: usize,
 ) -> Failure {
@@ -90,7 +90,12 @@ pub(super) async fn refusal(
     };
     let _read_in_time = tokio::time::timeout(REFUSAL_PATIENCE, reading).await;
     let status = response.status().as_u16();
-    let body = scrub::without(sent, &body);
+    let mut body = body.to_vec();
+    for secret in sent {
+        if let std::borrow::Cow::Owned(clean) = scrub::without(secret, &body) {
+            body = clean;
+        }
+    }
     Failure::from_response(kind, status, response.headers(), &body)
 }
 

@@ -41,7 +41,7 @@ pub(super) async fn accept(
         .is_some_and(|value| value.eq_ignore_ascii_case("text/event-stream"));
     if response.status().as_u16() != 200 || !is_stream {
         let bytes_max = limits.small_bytes_max;
-        return Err(body::refusal(Request::Events, ticket, response, bytes_max).await);
+        return Err(body::refusal(Request::Events, &[ticket], response, bytes_max).await);
     }
     let decoder = Decoder::new(sse::Limits {
         line_bytes_max: limits.event_bytes_max,
