@@ -64,7 +64,7 @@ impl Inner {
                 return Err(self.refused(ask, failure, attempts, deadline).await);
             }
             pass.failed(&failure, clock::now());
-            self.publish();
+            self.met(&failure);
             if attempts >= ATTEMPTS_MAX || !again(ask, &failure) {
                 return Err(failed(failure, attempts));
             }

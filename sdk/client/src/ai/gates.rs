@@ -104,6 +104,14 @@ impl Gates {
         })
     }
 
+    /// The provider that was not known is this one: its trouble stays its trouble.
+    pub(super) fn name(&self, name: &str) {
+        let mut state = locked(&self.state);
+        if let Some(gate) = state.providers.remove("") {
+            state.providers.entry(name.to_owned()).or_insert(gate);
+        }
+    }
+
     /// What stands in a call's way: the provider's trouble rather than the edge's.
     pub(super) fn trouble(&self, way: &Way) -> Option<Trouble> {
         let [edge, provider] = locked(&self.state).on(way);

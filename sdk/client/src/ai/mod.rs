@@ -14,11 +14,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use evenkeel_proto::Cause;
 use evenkeel_proto::wire::{
     AiAnswer, AiBrief, AiContent, AiContents, AiFound, AiNote, AiNotes, AiProvider, AiQuery,
     AiRecording, AiSession, AiTask, AiTranscript, Analysis, ConnectRequest, Secret, path,
 };
+use evenkeel_proto::{Cause, Failure, Layer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -298,6 +298,9 @@ impl Inner {
     /// The service said what session there is.
     fn knows(&self, session: Option<&AiSession>) {
         let session = session.filter(|session| session.connected);
+        if let Some(provider) = session.and_then(|session| session.provider.as_ref()) {
+            self.gates.name(provider.as_str());
+        }
         *locked(&self.known) = Known {
             provider: session.and_then(|session| session.provider.clone()),
             connected: session.is_some(),
@@ -312,6 +315,14 @@ impl Inner {
             let mut known = locked(&self.known);
             known.connected = true;
             known.signed_out = false;
+        }
+        self.publish();
+    }
+
+    /// A call failed. Whoever gets as far as the provider has a session.
+    fn met(&self, failure: &Failure) {
+        if failure.layer == Layer::Provider {
+            locked(&self.known).connected = true;
         }
         self.publish();
     }
@@ -344,7 +355,7 @@ fn json(body: &impl Serialize) -> Result<Bytes, AiError> {
     let written = serde_json::to_vec(body).map(Bytes::from);
     // Serde's words could hold a piece of the body.
     written.map_err(|_| AiError::Failed {
-        failure: evenkeel_proto::Failure::local(Cause::BadRequest, "the body is not JSON"),
+        failure: Failure::local(Cause::BadRequest, "the body is not JSON"),
         attempts: 0,
     })
 }
