@@ -70,6 +70,10 @@ pub(crate) enum Command {
     Triage(Triage),
     /// Take tickets and open streams with them, each step timed by itself.
     Handshake(Handshake),
+    /// Write down what a client and its service say, for `report`.
+    Record(Record),
+    /// Make one HTML page of a recording.
+    Report(Report),
     /// Run the reference service in the foreground.
     Stack(Stack),
 }
@@ -192,6 +196,54 @@ pub(crate) struct Handshake {
 }
 
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+A line is written for each change of a client's status and for each look at the origin's /ready (with
+--origin) and the edge's counters (answered only to callers on the edge's own machine). What cannot be
+seen is written down as unknown, with the reason. Nothing secret is written: no token, ticket, cookie or
+content. A recording that was cut off in the middle is still one.
+
+Exit codes: 0 recorded, 2 usage or configuration, 3 the file cannot be written any more.
+
+Example:  recovery-check record --edge https://sync.example.com --origin https://origin.example.com \\
+              --out night.jsonl
+          recovery-check report night.jsonl --out night.html")]
+pub(crate) struct Record {
+    /// The file to write; one that exists is refused, unless --append is given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Go on in a recording that exists: the report shows the time between as not recorded.
+    #[arg(long)]
+    pub(crate) append: bool,
+    /// How long to record, such as 30m or 8h; without this, until interrupted.
+    #[arg(long = "for", value_name = "SPAN", value_parser = humantime::parse_duration)]
+    pub(crate) span: Option<Duration>,
+    /// How often to look at /ready and the counters, from 100ms to 1h.
+    #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = interval)]
+    pub(crate) interval: Duration,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+The page is one file: pictures inline, no scripts, nothing fetched from anywhere; for screens light and
+dark, and for paper. Its verdict is over the last --window of the recording: recovered, not_recovered,
+healthy (there was no trouble at all) or unknown, with what could not be seen.
+
+Exit codes: 0 written, whatever the verdict is; 2 usage, or no recording; 3 could not write.
+
+Example:  recovery-check report night.jsonl --out night.html")]
+pub(crate) struct Report {
+    /// What `record` wrote.
+    #[arg(value_name = "RECORDING")]
+    pub(crate) recording: PathBuf,
+    /// The page to write; one that exists is replaced.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// For how long all must have been well at the end to count as recovered.
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) window: Duration,
+}
+
+#[derive(Clone, Debug, Args)]
 #[command(after_long_help = crate::stack::long_help())]
 pub(crate) struct Stack {
     /// What runs in this process.
@@ -259,6 +311,15 @@ pub(crate) enum ReportFormat {
     Json,
     /// For an incident's page.
     Markdown,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let span = humantime::parse_duration(text).map_err(|e| e.to_string())?;
+    if (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&span) {
+        Ok(span)
+    } else {
+        Err("expected a span from 100ms to 1h".to_owned())
+    }
 }
 
 fn state(text: &str) -> Result<SyncState, String> {

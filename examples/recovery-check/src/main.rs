@@ -7,6 +7,9 @@ mod exit;
 mod handshake;
 mod output;
 mod probe;
+mod record;
+mod recording;
+mod report;
 mod stack;
 mod status_line;
 mod triage;
@@ -51,6 +54,8 @@ fn run(cli: Cli) -> Result<Outcome, Failed> {
             Command::Watch(args) => watch::watch(&cli.service, args).await,
             Command::Triage(args) => triage::run(&cli.service, args).await,
             Command::Handshake(args) => handshake::run(&cli.service, args).await,
+            Command::Record(args) => record::run(&cli.service, args).await,
+            Command::Report(args) => report::run(args),
             Command::Stack(args) => stack::run(args).await,
         }
     });

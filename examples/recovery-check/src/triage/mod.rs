@@ -10,8 +10,10 @@ use crate::cli::{self, ReportFormat};
 use crate::connect;
 use crate::exit::{Failed, Outcome};
 use crate::output::{Colour, Output};
+pub(crate) use evidence::{Counters, Evidence};
 use report::Report;
-use rules::{Verdict, diagnose};
+use rules::Verdict;
+pub(crate) use rules::{Finding, Severity, diagnose};
 
 pub(crate) async fn run(service: &cli::Service, args: cli::Triage) -> Result<Outcome, Failed> {
     let probe = connect::probe(service)?;
