@@ -110,6 +110,8 @@ struct Flight {
     open: bool,
     /// Which pull this is, among all.
     pull: u64,
+    /// The last question of another process that came before it.
+    asked: u64,
     /// Dropped to make it give up.
     _hold: oneshot::Sender<()>,
 }

@@ -97,14 +97,15 @@ impl SyncClient {
     }
 
     /// Asks for a pull now: a push notification came, or a screen was opened. A server's floor and
-    /// the client's own pace are respected.
+    /// the client's own pace are respected. Where another process syncs the store, that one is asked.
     pub fn sync_now(&self) {
         self.shared.mailbox.post(Command::SyncNow);
     }
 
     /// For a background wake-up: starts or resumes the client if it is at rest, brings the replica
     /// up to date and sends what waits, then puts the client back to rest. `deadline` is how long that
-    /// may take from now on. Dropping the future puts it back to rest too.
+    /// may take from now on. Dropping the future puts it back to rest too. Where another process syncs
+    /// the store, that one is asked to, and waited for.
     ///
     /// # Errors
     ///

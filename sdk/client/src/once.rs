@@ -37,9 +37,8 @@ pub(crate) async fn run(
         status: shared.status.borrow().clone(),
     };
     let waiting = async {
-        if let Posted::Number(number) = shared.mailbox.post(Command::SyncNow) {
-            shared.settled(number).await;
-        }
+        let mut question = ask(shared).await;
+        let mut asked_at = clock::now();
         let mut statuses = shared.status.subscribe();
         let mut caught_up = shared.caught_up.subscribe();
         let mut progress = shared.mailbox.progress();
@@ -47,12 +46,21 @@ pub(crate) async fn run(
             if !progress.borrow_and_update().running || awake.is_interrupted() {
                 return Err(SyncOnceError::Interrupted);
             }
-            let up_to_date = caught_up.borrow_and_update().emptied > begun;
             let status = statuses.borrow_and_update().clone();
+            let follows = !status.syncs_here;
+            if follows && question.is_none() {
+                question = ask(shared).await;
+                asked_at = clock::now();
+            }
+            let known = *caught_up.borrow_and_update();
+            let answered = question.is_some_and(|question| known.answered >= question);
+            let up_to_date = known.emptied > begun || answered;
             if up_to_date && shared.backlog().waiting == 0 {
                 return Ok(());
             }
-            if is_hopeless(&status, until.since(clock::now())) {
+            // What another process says at first, it said before it was asked.
+            let current = !follows || clock::now().since(asked_at) >= HEARD_WITHIN;
+            if current && is_hopeless(&status, until.since(clock::now())) {
                 let status = Box::new(status);
                 return Err(SyncOnceError::Failed { status });
             }
@@ -60,6 +68,7 @@ pub(crate) async fn run(
                 _ = statuses.changed() => {}
                 _ = caught_up.changed() => {}
                 _ = progress.changed() => {}
+                _ = shared.timer(LOOK_EVERY, std::future::pending::<()>()), if follows => {}
             }
         }
     };
@@ -77,6 +86,15 @@ pub(crate) async fn run(
         shared.timer(left, shared.settled(number)).await;
     }
     outcome
+}
+
+/// Asks for a sync, and returns when that is under way: here, or as the question of this number in the
+/// process that syncs the store.
+async fn ask(shared: &Shared) -> Option<u64> {
+    if let Posted::Number(number) = shared.mailbox.post(Command::SyncNow) {
+        shared.settled(number).await;
+    }
+    shared.caught_up.borrow().question
 }
 
 /// Whether nothing will change in time. Without a next attempt there is one under way, unless only
@@ -147,3 +165,8 @@ impl Drop for Awake<'_> {
         self.end();
     }
 }
+
+/// While another process syncs, its progress is looked at so often.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// By then it has heard the question, and shown what came of it.
+const HEARD_WITHIN: Duration = Duration::from_secs(2);

@@ -71,6 +71,10 @@ pub(crate) struct Wakes {
 pub(crate) struct CaughtUp {
     pub(crate) pulls_begun: u64,
     pub(crate) emptied: u64,
+    /// While another process syncs: the question that was last put to it, if that worked.
+    pub(crate) question: Option<u64>,
+    /// Up to which question it has answered.
+    pub(crate) answered: u64,
 }
 
 impl Shared {

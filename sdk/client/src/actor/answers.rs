@@ -71,6 +71,9 @@ impl Driver {
                 if matches!(&result, Ok(page) if page.changes == 0 && !page.reset_required) {
                     let pull = flight.pull;
                     self.shared.caught_up.send_modify(|c| c.emptied = pull);
+                    if let Some(lease) = self.shared.replica.lease() {
+                        lease.answer(flight.asked);
+                    }
                 }
                 Input::Pulled { id, result }
             }

@@ -91,6 +91,7 @@ impl Driver {
             began: clock::now(),
             open: false,
             pull: self.shared.caught_up.borrow().pulls_begun,
+            asked: self.shared.replica.lease().map_or(0, |lease| lease.asked()),
             _hold: hold,
         };
         self.flights.insert(id, flight);

@@ -27,6 +27,8 @@ pub(super) async fn begin(shared: &Arc<Shared>, settling: Option<u64>) -> Begun 
         shared,
         lease,
         doing: Doing::Holding(hold(lease)),
+        wanted: false,
+        asking: None,
         settling,
         shown: None,
     };
@@ -40,6 +42,9 @@ struct Standby<'a> {
     shared: &'a Arc<Shared>,
     lease: &'a dyn Lease,
     doing: Doing<'a>,
+    /// The app wants a sync now, and the holder was not asked yet.
+    wanted: bool,
+    asking: Option<Asking<'a, u64>>,
     settling: Option<u64>,
     /// What the other process said, as it was last shown.
     shown: Option<Option<String>>,
@@ -77,8 +82,10 @@ impl Standby<'_> {
                         return Some(end);
                     }
                 }
+                asked = put(&mut self.asking), if self.asking.is_some() => self.on_asked(asked),
                 done = step(&mut self.doing) => {
                     if self.on_done(done) {
+                        self.forget_question();
                         return None;
                     }
                 }
@@ -111,15 +118,19 @@ impl Standby<'_> {
                     let backlog = self.shared.backlog();
                     self.shared.status.send_modify(|s| s.count(backlog));
                 }
+                Command::SyncNow => {
+                    self.wanted = true;
+                    self.forget_question();
+                }
                 // Hints are kept, for the time when this process syncs.
                 Command::Network(_)
                 | Command::Foreground(_)
                 | Command::TokenChanged
-                | Command::RetryNow
-                | Command::SyncNow => {}
+                | Command::RetryNow => {}
             }
         }
         self.settling = self.settling.max(Some(number));
+        self.ask();
         self.settle();
         None
     }
@@ -128,9 +139,13 @@ impl Standby<'_> {
     fn on_done(&mut self, done: Done) -> bool {
         match done {
             Done::Held(Ok(Hold::Ours { .. })) => return true,
-            Done::Held(Ok(Hold::Theirs { status })) => {
+            Done::Held(Ok(Hold::Theirs { status, answered })) => {
                 self.show(status);
+                let caught_up = &self.shared.caught_up;
+                caught_up
+                    .send_if_modified(|c| std::mem::replace(&mut c.answered, answered) != answered);
                 self.nap(LOOK_EVERY);
+                self.ask();
             }
             Done::Held(Err(failure)) => {
                 tracing::warn!(target: "evenkeel", message = failure.message, "no store to sync");
@@ -154,6 +169,31 @@ impl Standby<'_> {
         false
     }
 
+    /// Puts the app's wish to the holder, once it is known that there is one.
+    fn ask(&mut self) {
+        let follows = matches!(self.doing, Doing::Napping(_)) && self.shown.is_some();
+        if follows && self.asking.is_none() && std::mem::take(&mut self.wanted) {
+            let lease = self.lease;
+            self.asking = Some(Box::pin(tasks::replica(|| lease.ask())));
+        }
+    }
+
+    fn forget_question(&self) {
+        self.shared.caught_up.send_modify(|c| c.question = None);
+    }
+
+    fn on_asked(&mut self, asked: Result<u64, Failure>) {
+        self.asking = None;
+        if let Err(failure) = &asked {
+            tracing::debug!(target: "evenkeel", message = failure.message, "nobody was asked");
+        }
+        // Put before the latest wish, it says nothing about that.
+        let question = asked.ok().filter(|_| !self.wanted);
+        self.shared.caught_up.send_modify(|c| c.question = question);
+        self.ask();
+        self.settle();
+    }
+
     fn nap(&mut self, span: Duration) {
         self.doing = Doing::Napping(Instant::now() + span);
     }
@@ -174,10 +214,19 @@ impl Standby<'_> {
 
     fn settle(&mut self) {
         if let Doing::Napping(_) | Doing::Suspended = self.doing
+            && self.asking.is_none()
             && let Some(number) = self.settling.take()
         {
             self.shared.mailbox.settle(number);
         }
+    }
+}
+
+/// Cancel-safe, as [`step`] is.
+async fn put(asking: &mut Option<Asking<'_, u64>>) -> Result<u64, Failure> {
+    match asking {
+        Some(asking) => asking.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -23,8 +23,18 @@ pub trait Lease: Send + Sync {
     /// the holder. A text that [`Hold::Theirs`] gives back. Called often, so it must not block.
     fn publish(&self, status: String);
 
-    /// Asks the holder in another process to sync now.
-    fn ask(&self) -> ReplicaFuture<'_, ()>;
+    /// Asks the holder in another process to sync now. The question's number: each is higher than those
+    /// before, whoever asked.
+    fn ask(&self) -> ReplicaFuture<'_, u64>;
+
+    /// As the holder: the number of the last question that came, those that the holder before left
+    /// open included; 0 for none. [`ReplicaSignal::asked`](super::ReplicaSignal::asked) tells when it
+    /// rises. Called often, so it must not block.
+    fn asked(&self) -> u64;
+
+    /// As the holder: everything is here that the server had when this question came. Shown to the others
+    /// with the status; like that it must not block.
+    fn answer(&self, question: u64);
 
     /// Lets the lease go, for another process to take. Once polled it happens, whoever waits.
     fn release(&self) -> ReplicaFuture<'_, ()>;
@@ -46,5 +56,7 @@ pub enum Hold {
     Theirs {
         /// What its client published last.
         status: Option<String>,
+        /// Up to which question holders have [answered](Lease::answer).
+        answered: u64,
     },
 }

@@ -45,6 +45,8 @@ pub(super) struct Ours {
     pub(super) epoch: i64,
     /// How often others had asked for a sync when it was last looked at.
     pub(super) asked: i64,
+    /// Up to which question the row says that it was answered.
+    answered: i64,
     /// We have the lock too. Not so where the holder before us has it, frozen, or the filesystem
     /// knows no locks.
     locked: bool,
@@ -81,6 +83,7 @@ pub(super) struct Row {
     locked: bool,
     pub(super) status: Option<String>,
     pub(super) asked: i64,
+    pub(super) answered: i64,
 }
 
 /// What became of trying to lock the file.
@@ -155,6 +158,7 @@ impl Standing {
         self.hold = Held::Ours(Ours {
             epoch,
             asked: now.asked,
+            answered: now.answered,
             locked,
             _pulse: pulse,
             file,
@@ -201,23 +205,30 @@ impl Standing {
         Ok(())
     }
 
-    /// Shows a status to the others. No one's data depends on it, so it does not wait for the disk.
-    pub(super) fn publish(&self, db: &Connection, status: &str) -> Result<(), StoreError> {
-        let Held::Ours(ours) = &self.hold else {
+    /// Shows the others a status where there is a new one, and which question was answered.
+    pub(super) fn publish(
+        &mut self,
+        db: &Connection,
+        status: Option<&str>,
+        answered: i64,
+    ) -> Result<(), StoreError> {
+        let Held::Ours(ours) = &mut self.hold else {
             return Ok(());
         };
-        let before: i64 = db.pragma_query_value(None, "synchronous", |row| row.get(0))?;
-        db.pragma_update(None, "synchronous", "NORMAL")?;
-        let sql = "UPDATE lease SET status = ?3 WHERE epoch = ?1 AND holder = ?2";
-        let told = briefly(db, || db.execute(sql, params![ours.epoch, self.me, status]));
-        db.pragma_update(None, "synchronous", before)?;
-        told?;
+        if status.is_none() && answered <= ours.answered {
+            return Ok(());
+        }
+        let sql = "UPDATE lease SET status = coalesce(?3, status), answered = max(answered, ?4) \
+                   WHERE epoch = ?1 AND holder = ?2";
+        let (epoch, me) = (ours.epoch, &self.me);
+        unhurried(db, || db.execute(sql, params![epoch, me, status, answered]))?;
+        ours.answered = ours.answered.max(answered);
         Ok(())
     }
 }
 
 pub(super) fn row(db: &Connection) -> Result<Row, StoreError> {
-    let sql = "SELECT epoch, holder, locked, status, asked FROM lease";
+    let sql = "SELECT epoch, holder, locked, status, asked, answered FROM lease";
     let mut statement = db.prepare_cached(sql)?;
     Ok(statement.query_row([], |row| {
         Ok(Row {
@@ -226,6 +237,7 @@ pub(super) fn row(db: &Connection) -> Result<Row, StoreError> {
             locked: row.get(2)?,
             status: row.get(3)?,
             asked: row.get(4)?,
+            answered: row.get(5)?,
         })
     })?)
 }
@@ -236,6 +248,24 @@ fn briefly<T>(db: &Connection, work: impl FnOnce() -> rusqlite::Result<T>) -> ru
     let done = work();
     db.busy_timeout(super::schema::BUSY_MAX)?;
     done
+}
+
+/// Asks the holder to sync; the question's number.
+pub(super) fn ask(db: &Connection) -> Result<i64, StoreError> {
+    let sql = "UPDATE lease SET asked = asked + 1 RETURNING asked";
+    unhurried(db, || db.query_row(sql, [], |row| row.get(0)))
+}
+
+/// Writes what no one's data depends on, without waiting for the disk.
+fn unhurried<T>(
+    db: &Connection,
+    work: impl FnOnce() -> rusqlite::Result<T>,
+) -> Result<T, StoreError> {
+    let before: i64 = db.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+    db.pragma_update(None, "synchronous", "NORMAL")?;
+    let done = briefly(db, work);
+    db.pragma_update(None, "synchronous", before)?;
+    Ok(done?)
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -10,6 +10,7 @@ use evenkeel_proto::Failure;
 use evenkeel_proto::engine::{Backlog, Pulled};
 use evenkeel_proto::wire::{Cursor, PushAnswer, PushRequest};
 
+use super::rows::{signed, unsigned};
 use super::sync::{Batch, Undone};
 use super::worker::Worker;
 use super::{SqliteStore, StoreError};
@@ -129,8 +130,22 @@ impl Lease for SqliteStore {
         drop(self.jobs.try_send(Box::new(Worker::publish_status)));
     }
 
-    fn ask(&self) -> ReplicaFuture<'_, ()> {
+    fn ask(&self) -> ReplicaFuture<'_, u64> {
         Box::pin(async { Ok(self.call(Worker::ask).await?) })
+    }
+
+    fn asked(&self) -> u64 {
+        unsigned(self.common.asked.load(Ordering::Relaxed))
+    }
+
+    fn answer(&self, question: u64) {
+        let before = self
+            .common
+            .answered
+            .fetch_max(signed(question), Ordering::Relaxed);
+        if before < signed(question) {
+            drop(self.jobs.try_send(Box::new(Worker::publish_status)));
+        }
     }
 
     fn release(&self) -> ReplicaFuture<'_, ()> {

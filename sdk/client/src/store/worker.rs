@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -43,6 +43,10 @@ pub(super) struct Common {
     pub(super) held: watch::Sender<bool>,
     /// The status that the other processes shall see, until it is written.
     pub(super) status: Mutex<Option<String>>,
+    /// The last question of another process that this one, as the holder, knows of.
+    pub(super) asked: AtomicI64,
+    /// The last one that it has answered.
+    pub(super) answered: AtomicI64,
     /// The client is about to be suspended.
     pub(super) interrupted: AtomicBool,
 }
@@ -209,10 +213,11 @@ impl Worker {
         if let Held::Ours(ours) = &mut self.standing.hold {
             if lease.epoch != ours.epoch {
                 self.lose();
-            } else if std::mem::replace(&mut ours.asked, lease.asked) != lease.asked
-                && let Some(signal) = &signal
-            {
-                signal.asked();
+            } else if std::mem::replace(&mut ours.asked, lease.asked) != lease.asked {
+                self.common.asked.store(lease.asked, Ordering::Relaxed);
+                if let Some(signal) = &signal {
+                    signal.asked();
+                }
             }
         }
         if let Some(signal) = signal {
@@ -237,12 +242,13 @@ impl Worker {
         let (Some(db), Held::Ours(_)) = (&self.db, &self.standing.hold) else {
             return;
         };
-        let Some(status) = locked(&self.common.status).take() else {
-            return;
-        };
-        if let Err(error) = self.standing.publish(db, &status) {
+        let status = locked(&self.common.status).take();
+        let answered = self.common.answered.load(Ordering::Relaxed);
+        if let Err(error) = self.standing.publish(db, status.as_deref(), answered) {
             tracing::debug!(target: "evenkeel", %error, "the status was not shown yet");
-            locked(&self.common.status).get_or_insert(status);
+            if let Some(status) = status {
+                locked(&self.common.status).get_or_insert(status);
+            }
         }
     }
 
@@ -262,18 +268,23 @@ impl Worker {
                 // What was learned may be old.
                 self.pace = Pace::default();
             }
+            if let Held::Ours(ours) = &self.standing.hold {
+                self.common.asked.store(ours.asked, Ordering::Relaxed);
+            }
             self.common.held.send_replace(true);
             return Ok(Hold::Ours { undisturbed });
         }
         self.common.held.send_replace(false);
-        let status = self.read(|session| Ok(lease::row(session.db)?.status))?;
-        Ok(Hold::Theirs { status })
+        let row = self.read(|session| lease::row(session.db))?;
+        Ok(Hold::Theirs {
+            status: row.status,
+            answered: rows::unsigned(row.answered),
+        })
     }
 
-    pub(super) fn ask(&mut self) -> Result<(), StoreError> {
+    pub(super) fn ask(&mut self) -> Result<u64, StoreError> {
         let db = opened(&mut self.db, self.suspended)?;
-        db.execute("UPDATE lease SET asked = asked + 1", [])?;
-        Ok(())
+        lease::ask(db).map(rows::unsigned)
     }
 
     /// Lets the lease go.

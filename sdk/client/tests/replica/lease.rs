@@ -14,7 +14,17 @@ async fn hold(store: &SqliteStore) -> Hold {
 
 const OURS: Hold = Hold::Ours { undisturbed: false };
 const STILL_OURS: Hold = Hold::Ours { undisturbed: true };
-const THEIRS: Hold = Hold::Theirs { status: None };
+const THEIRS: Hold = Hold::Theirs {
+    status: None,
+    answered: 0,
+};
+
+const fn theirs(status: Option<String>) -> Hold {
+    Hold::Theirs {
+        status,
+        answered: 0,
+    }
+}
 
 /// What a thief does: another process that found the holder frozen.
 fn steal(place: &Place) {
@@ -82,12 +92,12 @@ async fn the_holders_status_is_read_by_the_others() {
         // The next call waits for what was said before.
         hold(&one).await;
         let status = Some(status.to_owned());
-        assert_eq!(hold(&other).await, Hold::Theirs { status });
+        assert_eq!(hold(&other).await, theirs(status));
     }
     other.publish("not mine to say".into());
     hold(&other).await;
     let status = Some("two".to_owned());
-    assert_eq!(hold(&other).await, Hold::Theirs { status });
+    assert_eq!(hold(&other).await, theirs(status));
     one.release().await.unwrap();
     assert_eq!(hold(&other).await, OURS);
     assert_eq!(hold(&one).await, THEIRS, "a new holder, an old status");

@@ -6,6 +6,7 @@
     reason = "a panic is a test's verdict"
 )]
 
+mod asked;
 mod bench;
 mod bootstrap;
 mod client;

@@ -11,7 +11,9 @@ CREATE TABLE lease (
     -- The holder's status as JSON, for the apps of the others.
     status TEXT,
     -- How often others asked for a sync.
-    asked INTEGER NOT NULL DEFAULT 0
+    asked INTEGER NOT NULL DEFAULT 0,
+    -- The last of these questions after which the holder had all that the server had.
+    answered INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 INSERT INTO lease (one) VALUES (1);
 
