@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Watch(Watch),
     /// Look at every part of the service side by side, and name the most likely root.
     Triage(Triage),
+    /// Wait until every exit criterion has held for a whole window, and say whether it is over.
+    Verify(Verify),
     /// Take tickets and open streams with them, each step timed by itself.
     Handshake(Handshake),
     /// Write down what a client and its service say, for `report`.
@@ -167,6 +169,88 @@ pub(crate) struct Triage {
     /// How to write the diagnosis.
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub(crate) format: ReportFormat,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Criteria: ready (the origin's /ready is 200 with every dependency healthy), circuit (its counters stand still,
+it is closed, and pulls through the edge work), client (a client of this tool's own is synced or syncing over a
+stream; polling never passes). They have to hold together for the whole window: one reject, one restart of the
+edge or one lost stream begins it again. Then handshake (as the command of that name), and with
+--write-probe write: a scratch record is created, seen by a second device and deleted again.
+
+JSON: {verdict: recovered|not_recovered|unknown, criteria: [{id, state: pass|fail|unknown, since_ms (since
+when, in Unix milliseconds), evidence}], samples (how many)}.
+
+Exit codes: 0 recovered, 1 not recovered before the deadline, 2 usage or configuration, 3 nothing failed, but
+something could not be told and was not allowed to be unknown.
+
+Example:  recovery-check verify --edge https://sync.example.com --origin http://10.0.0.5:3000 \\
+            --allow-unknown metrics --write-probe --format junit > recovery.xml")]
+pub(crate) struct Verify {
+    /// How long everything has to hold.
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) window: Duration,
+    /// How often to look.
+    #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = interval)]
+    pub(crate) interval: Duration,
+    /// How long to wait for a recovery at most.
+    #[arg(long, value_name = "SPAN", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub(crate) deadline: Duration,
+    /// What may be unknown, with commas between: the edge's counters where they are not told, /ready
+    /// where it cannot be asked.
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    pub(crate) allow_unknown: Vec<Unknowable>,
+    /// Dependencies that may be degraded while /ready is 200, with commas between.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) allow_degraded: Vec<Degradable>,
+    /// Write a scratch record, and delete it.
+    #[arg(long)]
+    pub(crate) write_probe: bool,
+    /// How long to wait for the first heartbeat; the service sends one every 20 s.
+    #[arg(long, value_name = "SPAN", default_value = "50s", value_parser = humantime::parse_duration)]
+    pub(crate) heartbeat_within: Duration,
+    /// How to write the verdict; text shows the progress too.
+    #[arg(long, value_enum, default_value_t = VerifyFormat::Text)]
+    pub(crate) format: VerifyFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Unknowable {
+    /// The edge's counters.
+    Metrics,
+    /// The origin's /ready.
+    Ready,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Degradable {
+    /// Redis.
+    Redis,
+    /// Announcements between processes.
+    Realtime,
+    /// The tickets' store.
+    StreamTicket,
+}
+
+impl Degradable {
+    pub(crate) const fn on_the_wire(self) -> &'static str {
+        match self {
+            Self::Redis => "redis",
+            Self::Realtime => "realtime",
+            Self::StreamTicket => "streamTicket",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VerifyFormat {
+    /// For people, with progress.
+    Text,
+    /// A JSON object.
+    Json,
+    /// A test suite in XML, a test for each criterion.
+    Junit,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -13,6 +13,7 @@ mod report;
 mod stack;
 mod status_line;
 mod triage;
+mod verify;
 mod watch;
 
 use std::process::ExitCode;
@@ -53,6 +54,7 @@ fn run(cli: Cli) -> Result<Outcome, Failed> {
             Command::Status(args) => watch::status(&cli.service, args).await,
             Command::Watch(args) => watch::watch(&cli.service, args).await,
             Command::Triage(args) => triage::run(&cli.service, args).await,
+            Command::Verify(args) => verify::run(&cli.service, args).await,
             Command::Handshake(args) => handshake::run(&cli.service, args).await,
             Command::Record(args) => record::run(&cli.service, args).await,
             Command::Report(args) => report::run(args),

@@ -47,10 +47,17 @@ impl StatusLine {
 
 /// The status in words, without the time.
 pub(crate) fn words(status: &Status, output: &Output) -> String {
-    let mut text = output.paint(
-        colour(status.state),
-        &format!("{:<8}", status.state.as_str()),
-    );
+    let state = format!("{:<8}", status.state.as_str());
+    output.paint(colour(status.state), &state) + &details(status)
+}
+
+/// The same on one line without colours.
+pub(crate) fn describe(status: &Status) -> String {
+    format!("{}{}", status.state, details(status))
+}
+
+fn details(status: &Status) -> String {
+    let mut text = String::new();
     let mut add = |part: String| {
         text.push_str("  ");
         text.push_str(&part);

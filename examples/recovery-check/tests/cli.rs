@@ -32,6 +32,7 @@ fn help_teaches_and_needs_no_service() {
         ("status", &["Example", "synced", "degraded", "Exit codes"]),
         ("demo", &["Example", "criteria"]),
         ("triage", &["Example", "Exit codes", "--server-log"]),
+        ("verify", &["Example", "Exit codes", "polling never passes"]),
         ("handshake", &["Example", "Exit codes", "first_heartbeat"]),
     ] {
         let output = self::command(&[command, "--help"])

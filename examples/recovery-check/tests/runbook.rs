@@ -1,4 +1,5 @@
-//! Each line of the runbook: the fault is made, and `triage` names it first with the right next step.
+//! Each line of the runbook: the fault is made, `triage` names it first with the right next step, `verify`
+//! refuses until it is mended and passes afterwards.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,11 +9,11 @@ use common::outages::{OUTAGES, Outage};
 use common::{command, control, in_turns, lines, stack, stderr, url};
 
 #[test]
-fn each_outage_is_named_with_what_to_do() {
-    in_turns(OUTAGES.to_vec(), 4, named_first);
+fn each_outage_is_named_with_what_to_do_and_is_over_when_it_is_mended() {
+    in_turns(OUTAGES.to_vec(), 4, outage);
 }
 
-fn named_first(outage: Outage) {
+fn outage(outage: Outage) {
     let (_stack, urls) = stack(&[
         "--set",
         "circuit_open_ms=700",
@@ -20,18 +21,45 @@ fn named_first(outage: Outage) {
         "circuit_threshold=1",
         "--set",
         "proxy_timeout_ms=400",
+        "--set",
+        "heartbeat_ms=300",
     ]);
     for (fault, value) in outage.faults {
         let path = format!("/faults/{fault}");
         control(url(&urls, "control"), "PUT", &path, value);
     }
+    named_first(&outage, &urls);
+    let verify = |deadline: &str| {
+        let output = command(&["verify", "--window", "1s", "--interval", "200ms"])
+            .args([
+                "--deadline",
+                deadline,
+                "--heartbeat-within",
+                "5s",
+                "--format",
+                "json",
+            ])
+            .args([
+                "--edge",
+                url(&urls, "edge"),
+                "--origin",
+                url(&urls, "origin"),
+            ])
+            .env("EVENKEEL_TOKEN", "demo-token")
+            .output()
+            .unwrap();
+        (output.status.code(), lines(&output).remove(0))
+    };
+    let (code, report) = verify("3s");
+    assert_eq!(code, Some(1), "{outage:?}: {report}");
+    control(url(&urls, "control"), "POST", "/reset", "");
+    let (code, report) = verify("90s");
+    assert_eq!(code, Some(0), "{outage:?}: {report}");
+}
+
+fn named_first(outage: &Outage, urls: &[(String, String)]) {
     let output = command(&["triage", "--sample", "300ms", "--format", "json"])
-        .args([
-            "--edge",
-            url(&urls, "edge"),
-            "--origin",
-            url(&urls, "origin"),
-        ])
+        .args(["--edge", url(urls, "edge"), "--origin", url(urls, "origin")])
         .env("EVENKEEL_TOKEN", "demo-token")
         .output()
         .unwrap();

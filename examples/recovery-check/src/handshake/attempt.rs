@@ -45,6 +45,23 @@ impl Attempt {
         phases.chain(checks).max().unwrap_or(State::Unknown)
     }
 
+    /// In one line: what failed, or how long it took.
+    pub(crate) fn words(&self) -> String {
+        let phases = self.phases.iter().map(|p| (p.id, p.state, &p.evidence));
+        let checks = self.checks.iter().map(|c| (c.id, c.state, &c.evidence));
+        let bad: Vec<_> = phases
+            .chain(checks)
+            .filter(|(_, state, _)| *state != State::Pass)
+            .map(|(id, _, evidence)| format!("{id}: {evidence}"))
+            .collect();
+        if !bad.is_empty() {
+            return bad.join("; ");
+        }
+        let took = self.phases.iter();
+        let took = took.filter_map(|p| Some(format!("{} {:.1} ms", p.id, p.took_ms?)));
+        took.collect::<Vec<_>>().join(", ")
+    }
+
     fn passed(&mut self, id: &'static str, took: Duration, evidence: impl Into<String>) {
         self.phases.push(Step {
             id,

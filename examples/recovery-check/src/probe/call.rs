@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, HOST, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -57,6 +57,12 @@ impl Request {
             method: Method::POST,
             ..Self::get(path)
         }
+    }
+
+    pub(crate) fn json(mut self, body: String) -> Self {
+        self.headers.insert(CONTENT_TYPE, APPLICATION_JSON);
+        self.body = body.into();
+        self
     }
 
     pub(crate) fn within(mut self, time_max: Duration) -> Self {

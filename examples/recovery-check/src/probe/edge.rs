@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evenkeel_proto::wire::{EdgeMetrics, PullPage, path};
+use evenkeel_proto::wire::{Cursor, EdgeMetrics, PullPage, path};
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
@@ -33,16 +33,16 @@ impl Probe {
         Some(answer.and_then(|answer| Counted::read(&answer)))
     }
 
-    /// A page of changes, through the edge to the origin; only its beginning is read.
-    pub(crate) async fn proxied(&self) -> Option<(Result<Proxied, Trouble>, Way)> {
+    /// A page of changes from `cursor` on, through the edge to the origin; only its beginning is read.
+    pub(crate) async fn proxied(&self, cursor: Cursor) -> Option<(Result<Proxied, Trouble>, Way)> {
         let edge = self.edge.as_ref()?;
         let mut way = Way::default();
-        let outcome = self.pull(edge, &mut way).await;
+        let outcome = self.pull(edge, cursor, &mut way).await;
         Some((outcome, way))
     }
 
-    async fn pull(&self, edge: &Target, way: &mut Way) -> Result<Proxied, Trouble> {
-        let request = Request::get(format!("{}?cursor=0", path::PULL)).of(self);
+    async fn pull(&self, edge: &Target, cursor: Cursor, way: &mut Way) -> Result<Proxied, Trouble> {
+        let request = Request::get(format!("{}?cursor={cursor}", path::PULL)).of(self);
         let request = request.within(PROXIED_TIME_MAX);
         let answer = request.send(edge, &self.tls, PULL_BYTES_MAX, way).await?;
         Proxied::read(&answer)

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use evenkeel_proto::wire::Cursor;
 use evenkeel_proto::wire::path::HEALTH;
 use tokio::time::{Instant, sleep};
 
@@ -141,7 +142,7 @@ async fn edge(
     let sampled = Instant::now();
     let mut proxied = Vec::new();
     let mut way = Way::default();
-    while let Some((seen, its_way)) = probe.proxied().await {
+    while let Some((seen, its_way)) = probe.proxied(Cursor(0)).await {
         way = its_way;
         note(match &seen {
             Ok(seen) => seen.words(),
