@@ -5,8 +5,12 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
 use common::outages::{OUTAGES, Outage};
-use common::{command, control, in_turns, lines, stack, stderr, url};
+use common::{command, control, exchange, in_turns, lines, stack, stderr, url};
 
 #[test]
 fn each_outage_is_named_with_what_to_do_and_is_over_when_it_is_mended() {
@@ -81,3 +85,126 @@ fn named_first(outage: &Outage, urls: &[(String, String)]) {
     let next = first["next_steps"][0].as_str().unwrap();
     assert!(next.contains(outage.next), "{outage:?}: {next}");
 }
+
+#[test]
+fn an_incident_of_the_ai_provider_is_named_and_comes_after_what_sync_needs() {
+    let cases: [(&str, &str, &str); 4] = [
+        (
+            "provider_errors",
+            "{\"rate\":1.0,\"status\":503}",
+            "provider_5xx",
+        ),
+        ("provider_hangs", "true", "provider_timeout"),
+        ("provider_refuses", "true", "provider_network_error"),
+        (
+            "provider_circuit_forced_open",
+            "true",
+            "provider_circuit_open",
+        ),
+    ];
+    in_turns(cases.to_vec(), 2, incident);
+}
+
+fn incident((fault, value, cause): (&'static str, &'static str, &'static str)) {
+    let (_stack, urls) = stack(&[
+        "--set",
+        "ai_rate_limit_requests=100000",
+        "--set",
+        "provider_timeout_ms=100",
+        "--set",
+        "provider_circuit_threshold=20",
+        "--set",
+        "heartbeat_ms=300",
+    ]);
+    let control_url = url(&urls, "control");
+    control(url(&urls, "edge"), "POST", "/api/v1/auth/connect", KEY);
+    control(control_url, "PUT", &format!("/faults/{fault}"), value);
+    let using = Using::start(url(&urls, "edge"));
+    let triage = || {
+        let output = command(&["triage", "--sample", "2s", "--format", "json"])
+            .args([
+                "--edge",
+                url(&urls, "edge"),
+                "--origin",
+                url(&urls, "origin"),
+            ])
+            .env("EVENKEEL_TOKEN", "demo-token")
+            .output()
+            .unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{fault}: {}",
+            stderr(&output)
+        );
+        lines(&output).remove(0)
+    };
+    let report = triage();
+    let first = &report["findings"][0];
+    assert_eq!(
+        (&first["id"], &first["cause"]),
+        (&"provider".into(), &cause.into()),
+        "{report}"
+    );
+    let next = first["next_steps"].to_string();
+    for words in ["Keep retries bounded", "Communicate degraded mode"] {
+        assert!(next.contains(words), "{next}");
+    }
+    // Sync is none of the provider's business.
+    let verify = |deadline: &str| {
+        let output = command(&["verify", "--window", "1s", "--interval", "200ms"])
+            .args([
+                "--deadline",
+                deadline,
+                "--heartbeat-within",
+                "5s",
+                "--format",
+                "json",
+            ])
+            .args([
+                "--edge",
+                url(&urls, "edge"),
+                "--origin",
+                url(&urls, "origin"),
+            ])
+            .env("EVENKEEL_TOKEN", "demo-token")
+            .output()
+            .unwrap();
+        output.status.code()
+    };
+    assert_eq!(verify("60s"), Some(0), "{fault}");
+
+    let unconfigured = "/faults/edge_unconfigured";
+    control(control_url, "PUT", unconfigured, "\"config_error\"");
+    let report = triage();
+    let findings = report["findings"].as_array().unwrap();
+    assert_eq!(findings[0]["id"], "origin_unconfigured", "{report}");
+    assert!(findings.iter().any(|f| f["id"] == "provider"), "{report}");
+    assert_eq!(verify("3s"), Some(1), "{fault}");
+    control(control_url, "DELETE", unconfigured, "");
+    assert_eq!(verify("60s"), Some(0), "{fault}");
+    using.stop();
+}
+
+/// Somebody who uses the AI all the time.
+struct Using(Arc<AtomicBool>, JoinHandle<()>);
+
+impl Using {
+    fn start(edge: &str) -> Self {
+        let (edge, over) = (edge.to_owned(), Arc::new(AtomicBool::new(false)));
+        let seen = Arc::clone(&over);
+        let thread = std::thread::spawn(move || {
+            while !seen.load(Ordering::Relaxed) {
+                exchange(&edge, "POST", "/api/v1/ai/analyze", r#"{"content":"milk"}"#);
+            }
+        });
+        Self(over, thread)
+    }
+
+    fn stop(self) {
+        self.0.store(true, Ordering::Relaxed);
+        self.1.join().unwrap();
+    }
+}
+
+const KEY: &str = r#"{"provider":"gemini","apiKey":"sk-user-7"}"#;
