@@ -63,11 +63,18 @@ pub(super) struct Waiting {
     pub(super) left_out: u32,
 }
 
-/// What is looked at of each row of the outbox before it is read as a whole.
+/// What is looked at of a row of the outbox before it is read as a whole.
 pub(super) struct Sketch {
     pub(super) seq: i64,
     pub(super) record_id: String,
-    pub(super) sent_ms: Option<(i64, i64)>,
+    pub(super) sent: bool,
+}
+
+/// When an operation was sent for the first and for the last time.
+pub(super) struct Sent {
+    pub(super) seq: i64,
+    pub(super) first_ms: i64,
+    pub(super) last_ms: i64,
 }
 
 /// How many operations there are.
@@ -203,19 +210,46 @@ impl Session<'_> {
         Ok(row.optional()?)
     }
 
-    /// All of the outbox, oldest first.
-    pub(super) fn sketches(&self) -> Result<Vec<Sketch>, StoreError> {
-        let sql = "SELECT seq, record_id, sent_first_ms, sent_last_ms FROM outbox ORDER BY seq";
+    /// The outbox, oldest first, for as long as `wanted` says so; nothing is to be changed meanwhile.
+    pub(super) fn sketches(
+        &self,
+        mut wanted: impl FnMut(Sketch) -> bool,
+    ) -> Result<(), StoreError> {
+        let sql = "SELECT seq, record_id, sent_first_ms IS NOT NULL FROM outbox ORDER BY seq";
         let mut statement = self.db.prepare_cached(sql)?;
-        let rows = statement.query_map([], |row| {
-            let (first, last): (Option<i64>, Option<i64>) = (row.get(2)?, row.get(3)?);
-            Ok(Sketch {
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let sketch = Sketch {
                 seq: row.get(0)?,
                 record_id: row.get(1)?,
-                sent_ms: first.zip(last),
+                sent: row.get(2)?,
+            };
+            if !wanted(sketch) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was sent and is not settled, oldest first.
+    pub(super) fn sent(&self) -> Result<Vec<Sent>, StoreError> {
+        let sql = "SELECT seq, sent_first_ms, sent_last_ms FROM outbox INDEXED BY outbox_sent \
+                   WHERE sent_first_ms IS NOT NULL ORDER BY seq";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let rows = statement.query_map([], |row| {
+            Ok(Sent {
+                seq: row.get(0)?,
+                first_ms: row.get(1)?,
+                last_ms: row.get(2)?,
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    pub(super) fn is_outbox_empty(&self) -> Result<bool, StoreError> {
+        let sql = "SELECT NOT EXISTS (SELECT 1 FROM outbox)";
+        let mut statement = self.db.prepare_cached(sql)?;
+        Ok(statement.query_row([], |row| row.get(0))?)
     }
 
     pub(super) fn pending(&self) -> Result<Vec<PendingWrite>, StoreError> {

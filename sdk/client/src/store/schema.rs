@@ -90,6 +90,8 @@ fn prepare(
     };
     db.pragma_update(None, "synchronous", synchronous)?;
     db.pragma_update(None, "secure_delete", "ON")?;
+    // Without this, statements are planned anew for each value that is bound to them.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS_CACHED_MAX);
     if let Some(bytes) = options.bytes_max {
         let page: u32 = db.pragma_query_value(None, "page_size", |row| row.get(0))?;
@@ -195,10 +197,11 @@ fn classify(path: &Path, error: &rusqlite::Error) -> OpenError {
 }
 
 /// In order; the file's `user_version` counts those that were done. Never changed once released.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_store.sql"),
     include_str!("migrations/0002_processes.sql"),
     include_str!("migrations/0003_bootstrap.sql"),
+    include_str!("migrations/0004_sent.sql"),
 ];
 /// "Evkl": tells our files from other databases.
 const APPLICATION_ID: i64 = 0x45_76_6b_6c;

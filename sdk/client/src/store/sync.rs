@@ -90,7 +90,9 @@ impl Session<'_> {
             return Err(ReplicaError::Gap { from, cursor }.into());
         }
         let mut changes = Vec::new();
-        let pulled = page.read(|entry| self.apply_entry(entry, &mut changes))?;
+        // Applying a page adds nothing to it.
+        let nothing_waits = self.is_outbox_empty()?;
+        let pulled = page.read(|entry| self.apply_entry(entry, nothing_waits, &mut changes))?;
         if pulled.reset_required {
             return Err(Undone::Reset(pulled));
         }
@@ -105,6 +107,7 @@ impl Session<'_> {
     fn apply_entry(
         &mut self,
         entry: wire::Change,
+        nothing_waits: bool,
         changes: &mut Vec<Change>,
     ) -> Result<(), ReplicaError> {
         let Some(mut record) = entry.note else {
@@ -115,7 +118,8 @@ impl Session<'_> {
         }
         changes.extend(self.take(&record)?);
         // Our own write, whose answer may have been lost.
-        if let Some(request_id) = &entry.request_id
+        if !nothing_waits
+            && let Some(request_id) = &entry.request_id
             && let Some(op) = self.by_request(request_id)?
         {
             self.acknowledge(&op, Some(&record))?;
@@ -147,8 +151,12 @@ impl Session<'_> {
     /// After a snapshot a version may name another content than the one that a write is based on (a
     /// restored database counts anew): writes that were never sent are put on the server's copies.
     fn rebase_unsent(&mut self) -> Result<(), StoreError> {
-        let sketches = self.sketches()?;
-        let sent = sketches.iter().filter(|sketch| sketch.sent_ms.is_some());
+        let mut sketches = Vec::new();
+        self.sketches(|sketch| {
+            sketches.push(sketch);
+            true
+        })?;
+        let sent = sketches.iter().filter(|sketch| sketch.sent);
         let busy: HashSet<_> = sent.map(|sketch| &sketch.record_id).collect();
         for sketch in sketches.iter().filter(|s| !busy.contains(&s.record_id)) {
             let Some(op) = self.by_seq(sketch.seq)? else {
@@ -197,30 +205,35 @@ impl Session<'_> {
         let ops_max = ops_max.clamp(1, PUSH_OPERATIONS_MAX);
         let bytes_max = limits.bytes_max.min(pace.bytes_max);
         let held = self.settle_old(pace)?;
+        let mut oldest = Vec::new();
+        let mut busy = HashSet::new();
+        self.sketches(|sketch| {
+            // The second write to a record is based on what the first one leads to.
+            if busy.insert(sketch.record_id) && !held.contains(&sketch.seq) {
+                oldest.push(sketch.seq);
+            }
+            oldest.len() < ops_max
+        })?;
         let mut operations: Vec<Operation> = Vec::new();
         let mut bytes = ENVELOPE_BYTES;
-        let mut busy = HashSet::new();
-        for sketch in self.sketches()? {
-            if operations.len() == ops_max {
-                break;
-            }
-            // The second write to a record is based on what the first one leads to.
-            if !busy.insert(sketch.record_id) || held.contains(&sketch.seq) {
-                continue;
-            }
-            let Some(op) = self.by_seq(sketch.seq)? else {
+        for seq in oldest {
+            let Some(op) = self.by_seq(seq)? else {
                 continue;
             };
-            let body = match op.body {
-                Some(body) => body,
-                None => serde_json::to_string(&op.operation()).map_err(StoreError::corrupt)?,
+            let (operation, body) = match op.body {
+                Some(body) => (serde_json::from_str(&body), body),
+                None => {
+                    let operation = op.operation();
+                    let body = serde_json::to_string(&operation).map_err(StoreError::corrupt)?;
+                    (Ok(operation), body)
+                }
             };
             bytes += body.len() + 1;
             if bytes > bytes_max && !operations.is_empty() {
                 break;
             }
-            self.mark_sent(sketch.seq, &body)?;
-            operations.push(serde_json::from_str(&body).map_err(StoreError::corrupt)?);
+            self.mark_sent(seq, &body)?;
+            operations.push(operation.map_err(StoreError::corrupt)?);
         }
         Ok(match (operations.is_empty(), held.is_empty()) {
             (false, _) => Batch::Operations(PushRequest { operations }),
@@ -234,21 +247,17 @@ impl Session<'_> {
     fn settle_old(&mut self, pace: &Pace) -> Result<HashSet<i64>, StoreError> {
         let window = millis(self.options.idempotency_window);
         let mut held = HashSet::new();
-        let sketches = self.sketches()?;
+        let sent = self.sent()?;
         // A clock that was set back does not make an operation young again.
-        let sent = sketches.iter().filter_map(|s| s.sent_ms);
-        let now = sent.map(|(_, last)| last).fold(self.now_ms, i64::max);
-        for sketch in sketches {
-            let Some((first, last)) = sketch.sent_ms else {
-                continue;
-            };
-            if now.saturating_sub(first) < window {
+        let now = sent.iter().map(|s| s.last_ms).fold(self.now_ms, i64::max);
+        for op in sent {
+            if now.saturating_sub(op.first_ms) < window {
                 continue;
             }
-            let settled = last.saturating_add(ON_ITS_WAY_MS.min(window));
+            let settled = op.last_ms.saturating_add(ON_ITS_WAY_MS.min(window));
             if pace.caught_up_ms.is_none_or(|at| at < settled) {
-                held.insert(sketch.seq);
-            } else if let Some(op) = self.by_seq(sketch.seq)? {
+                held.insert(op.seq);
+            } else if let Some(op) = self.by_seq(op.seq)? {
                 let server = self.record(&op.wish.id)?;
                 self.meet(op, server.as_ref(), Guard::Off)?;
             }
