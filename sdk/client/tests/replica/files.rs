@@ -96,7 +96,7 @@ async fn a_store_of_a_later_release_is_refused_and_left_alone() {
         error,
         OpenError::Newer {
             found: 99,
-            known: 3
+            known: 4
         }
     );
     assert_eq!(bytes(&place), before);

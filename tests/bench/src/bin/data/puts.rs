@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use evenkeel::store::Durability;
+use evenkeel::wire::Record;
 use rusqlite::params;
 
 use crate::records::{fields, text};
@@ -44,15 +45,14 @@ fn alone() -> Duration {
 
 async fn ours(waiting: u64) -> Duration {
     let dir = tempfile::tempdir().expect("a directory");
-    if waiting > 0 {
-        let store = open(dir.path(), Durability::Fast).await;
-        for n in 0..waiting {
-            let put = store.put(format!("w{n}"), fields(n)).await;
-            put.expect("a put");
-        }
-        store.close().await.expect("closed");
-    }
     let store = open(dir.path(), Durability::Full).await;
+    let earlier = (0..waiting).map(|n| Record {
+        id: format!("w{n}"),
+        fields: fields(n),
+        ..Record::default()
+    });
+    let taken = store.bootstrap(earlier.collect()).await;
+    taken.expect("taken over");
     let begin = Instant::now();
     for n in 0..PUTS {
         store.put(format!("n{n}"), fields(n)).await.expect("a put");
