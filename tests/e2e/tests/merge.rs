@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use evenkeel::store::{Resolution, StoreOptions, Verdict};
-use evenkeel::{Secret, SqliteStore, Status, SyncClient, SyncState};
+use evenkeel::{Network, Secret, SqliteStore, Status, SyncClient, SyncState};
 use evenkeel_e2e::reach;
 use evenkeel_stack::Stack;
 use serde_json::{Map, Value, json};
@@ -40,7 +40,13 @@ impl Device {
     }
 
     async fn offline(&self) {
-        self.client.suspend(BOUND).await.unwrap();
+        self.client.set_network(Network::Down);
+        self.reach("offline", |s| s.state == SyncState::Degraded)
+            .await;
+    }
+
+    fn online(&self) {
+        self.client.set_network(Network::Up);
     }
 
     /// A write, and the service's verdict on it.
@@ -107,7 +113,7 @@ async fn edits_to_different_fields_merge_by_themselves() {
         .patch("n", fields(json!({"isPinned": true})))
         .await
         .unwrap();
-    phone.client.resume();
+    phone.online();
     for handle in [handle, handle_2] {
         let verdict = timeout(BOUND, handle).await.unwrap().unwrap();
         assert!(
@@ -135,7 +141,7 @@ async fn edits_to_the_same_field_wait_for_the_loser_to_decide() {
     laptop.settled(json!({"title": "Groceries"})).await;
     let ours = json!({"title": "Market", "content": "bread"});
     let handle = phone.store.patch("n", fields(ours)).await.unwrap();
-    phone.client.resume();
+    phone.online();
     let verdict = timeout(BOUND, handle).await.unwrap().unwrap();
     assert_eq!(verdict, Verdict::Conflicted);
     phone.reach("in conflict", |s| s.conflicts == 1).await;
