@@ -349,7 +349,7 @@ impl Session<'_> {
 
     pub(super) fn mark_sent(&self, seq: i64, body: &str) -> Result<(), StoreError> {
         let sql = "UPDATE outbox SET body = ?2, sent_first_ms = coalesce(sent_first_ms, ?3), \
-                   sent_last_ms = ?3 WHERE seq = ?1";
+                   sent_last_ms = max(coalesce(sent_last_ms, ?3), ?3) WHERE seq = ?1";
         let mut statement = self.db.prepare_cached(sql)?;
         statement.execute(params![seq, body, self.now_ms])?;
         Ok(())

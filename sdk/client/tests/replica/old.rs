@@ -171,4 +171,24 @@ async fn a_day_makes_an_operation_old() {
     assert_ne!(request_id, first.operations[0].request_id);
 }
 
+/// An operation that grew old stays so when the clock goes back, whatever is sent at the new hour.
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_back_does_not_make_an_operation_young_again() {
+    let place = Place::new();
+    let time = Arc::new(AtomicU64::new(1_700_000_000_000));
+    let mut options = fast();
+    options.wall_clock = WallClock::manual(Arc::clone(&time));
+    let store = place.open_with(options).await;
+    assert!(Bench::put(&store, "a", "x").await);
+    store.batch().await;
+    time.fetch_add(24 * HOUR_MS, Ordering::SeqCst);
+    assert!(Bench::put(&store, "b", "y").await);
+    let only_b = store.batch().await;
+    assert_eq!(only_b.operations.len(), 1);
+    time.fetch_sub(12 * HOUR_MS, Ordering::SeqCst);
+    for _ in 0..2 {
+        assert_eq!(store.batch().await, only_b);
+    }
+}
+
 const HOUR_MS: u64 = 3_600_000;
