@@ -72,6 +72,8 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Take tickets and open streams with them, each step timed by itself.
     Handshake(Handshake),
+    /// Watch a change of the edge's secret from outside, step by step.
+    Drill(crate::drill::Drill),
     /// Write down what a client and its service say, for `report`.
     Record(Record),
     /// Make one HTML page of a recording.

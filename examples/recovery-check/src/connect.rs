@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use evenkeel::store::{OpenError, StoreOptions};
 use evenkeel::{
-    BuildError, Secret, SqliteStore, SyncClient, SyncClientBuilder, TokenError, TokenReason,
+    AiClient, BuildError, Secret, SqliteStore, SyncClient, SyncClientBuilder, TokenError,
+    TokenReason,
 };
 use uuid::Uuid;
 
@@ -98,6 +99,25 @@ pub(crate) fn probe_as_user(service: &Service) -> Result<Probe, Failed> {
         return Err(as_whom());
     }
     Ok(probe)
+}
+
+/// A probe of the edge, and the edge's address.
+pub(crate) fn probe_of_edge(service: &Service) -> Result<(Probe, String), Failed> {
+    let probe = probe(service)?;
+    let edge = probe.edge.as_ref().ok_or_else(which_service)?.to_string();
+    Ok((probe, edge))
+}
+
+/// The service's AI, as the account.
+pub(crate) fn ai_of_account(service: &Service) -> Result<AiClient, Failed> {
+    prepare(service)?.build_ai().map_err(unusable)
+}
+
+/// The service's AI, as a device and nobody's account.
+pub(crate) fn ai_of_device(service: &Service) -> Result<AiClient, Failed> {
+    let edge = service.edge.as_deref().ok_or_else(which_service)?;
+    let builder = SyncClient::builder(edge).user_agent(crate::USER_AGENT);
+    builder.build_ai().map_err(unusable)
 }
 
 /// What is wrong, where it was said, and what to do about it.

@@ -3,6 +3,7 @@
 mod cli;
 mod connect;
 mod demo;
+mod drill;
 mod exit;
 mod handshake;
 mod output;
@@ -56,6 +57,7 @@ fn run(cli: Cli) -> Result<Outcome, Failed> {
             Command::Triage(args) => triage::run(&cli.service, args).await,
             Command::Verify(args) => verify::run(&cli.service, args).await,
             Command::Handshake(args) => handshake::run(&cli.service, args).await,
+            Command::Drill(args) => drill::run(&cli.service, args).await,
             Command::Record(args) => record::run(&cli.service, args).await,
             Command::Report(args) => report::run(args),
             Command::Stack(args) => stack::run(args).await,

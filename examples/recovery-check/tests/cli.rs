@@ -34,6 +34,8 @@ fn help_teaches_and_needs_no_service() {
         ("triage", &["Example", "Exit codes", "--server-log"]),
         ("verify", &["Example", "Exit codes", "polling never passes"]),
         ("handshake", &["Example", "Exit codes", "first_heartbeat"]),
+        ("record", &["Example", "Exit codes", "/ready"]),
+        ("report", &["Example", "Exit codes", "paper"]),
     ] {
         let output = self::command(&[command, "--help"])
             .env("EVENKEEL_EDGE", "https://me:pw@example.com")

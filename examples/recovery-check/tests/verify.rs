@@ -4,12 +4,11 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::Duration;
 
+use common::elsewhere::without_metrics;
 use common::{Running, command, control, get, hostile, lines, stack, stderr, url, wait};
 use serde_json::Value;
 
@@ -256,35 +255,4 @@ fn a_signal_ends_it_with_the_verdict_so_far() {
     assert_eq!(wait(&mut running.0, Duration::from_secs(10)), Some(1));
     assert!(rest.contains("not recovered ("), "{rest}");
     assert!(get(url(&urls, "control"), "/faults").is_object());
-}
-
-/// The edge as it looks from elsewhere: everything works, and its counters are not there.
-fn without_metrics(edge: &str) -> String {
-    let edge = edge.strip_prefix("http://").unwrap().to_owned();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            let server = TcpStream::connect(&edge).unwrap();
-            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-            thread::spawn(move || relay(from, to, true));
-            thread::spawn(move || relay(server, client, false));
-        }
-    });
-    url
-}
-
-fn relay(mut from: TcpStream, mut to: TcpStream, bend: bool) {
-    let mut buffer = [0; 16 * 1024];
-    while let Ok(n) = from.read(&mut buffer) {
-        let wanted = b"/api/v1/metrics";
-        let at = buffer[..n].windows(wanted.len()).position(|w| w == wanted);
-        if let Some(at) = at.filter(|_| bend) {
-            buffer[at + wanted.len() - 1] = b'X';
-        }
-        if n == 0 || to.write_all(&buffer[..n]).is_err() {
-            break;
-        }
-    }
-    let _ = to.shutdown(std::net::Shutdown::Both);
 }

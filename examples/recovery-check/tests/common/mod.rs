@@ -7,6 +7,7 @@
     reason = "each test uses a part; a panic is a test's verdict"
 )]
 
+pub mod elsewhere;
 pub mod hostile;
 pub mod outages;
 
