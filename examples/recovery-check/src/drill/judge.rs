@@ -212,3 +212,118 @@ pub(super) const CHANGE: [&str; 3] = [
 pub(super) const END_OVERLAP: &str =
     "npx wrangler secret delete KEY_ENCRYPTION_SECRET_PREV --config worker/wrangler.toml";
 pub(super) const ON_THE_EDGE: &str = "The counters are told on the edge's own machine only: run the drill there. Nothing was opened.";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// requests, fallbackDecrypts, decryptFailures, reencryptSuccesses, reencryptFailures
+    fn told(counters: [u64; 5]) -> Told {
+        let [requests, fallback, lost, moved, stuck] = counters;
+        let metrics = json!({
+            "metrics": { "requests": requests },
+            "reliability": { "secretRotation": {
+                "fallbackDecrypts": fallback, "decryptFailures": lost,
+                "reencryptSuccesses": moved, "reencryptFailures": stuck,
+            } },
+        });
+        let metrics = serde_json::from_value(metrics).unwrap();
+        Counters::told(Some(Ok(Counted { metrics })))
+    }
+
+    fn round(states: &[Is]) -> Round {
+        let called = |state: &Is| Called {
+            state: *state,
+            words: "as told".to_owned(),
+        };
+        states
+            .iter()
+            .map(|state| ("device", called(state)))
+            .collect()
+    }
+
+    fn judged(told: &[Told], rounds: &[Round]) -> Vec<(&'static str, Is)> {
+        let criteria = check(2, told, rounds);
+        criteria.into_iter().map(|c| (c.id, c.state)).collect()
+    }
+
+    const WORKS: [Is; 2] = [Is::Pass, Is::Pass];
+
+    fn worst(samples: &[[u64; 5]]) -> (&'static str, Is) {
+        let told: Vec<_> = samples.iter().copied().map(self::told).collect();
+        let rounds: Vec<_> = samples[1..].iter().map(|_| round(&WORKS)).collect();
+        let all = judged(&told, &rounds);
+        all.into_iter().max_by_key(|(_, state)| *state).unwrap()
+    }
+
+    #[test]
+    fn only_a_change_that_was_seen_passes() {
+        let good = [[10, 0, 0, 0, 0], [12, 2, 0, 2, 0], [14, 2, 0, 2, 0]];
+        assert_eq!(worst(&good).1, Is::Pass);
+        // Others' calls: a later round finds it quiet.
+        let busy = [
+            [10, 0, 0, 0, 0],
+            [15, 5, 0, 5, 0],
+            [18, 6, 0, 6, 0],
+            [20, 6, 0, 6, 0],
+        ];
+        assert_eq!(worst(&busy).1, Is::Pass);
+        for (samples, wanted) in [
+            (
+                [[10, 0, 0, 0, 0], [12, 0, 0, 0, 0], [14, 0, 0, 0, 0]],
+                ("reencrypted", Is::Fail),
+            ),
+            (
+                [[10, 0, 0, 0, 0], [12, 1, 0, 1, 0], [14, 1, 0, 1, 0]],
+                ("reencrypted", Is::Fail),
+            ),
+            (
+                [[10, 0, 0, 0, 0], [12, 2, 0, 2, 1], [14, 2, 0, 2, 1]],
+                ("reencrypted", Is::Fail),
+            ),
+            (
+                [[10, 0, 0, 0, 0], [13, 2, 0, 2, 0], [15, 2, 1, 2, 0]],
+                ("decrypt", Is::Fail),
+            ),
+            (
+                [[10, 0, 0, 0, 0], [12, 2, 0, 2, 0], [14, 4, 0, 4, 0]],
+                ("second_access", Is::Unknown),
+            ),
+            // Restarted between two samples, and counters of an instance that does not serve the calls.
+            (
+                [[10, 3, 0, 3, 0], [12, 5, 0, 5, 0], [2, 0, 0, 0, 0]],
+                ("counters", Is::Unknown),
+            ),
+            (
+                [[10, 0, 0, 0, 0], [10, 2, 0, 2, 0], [10, 2, 0, 2, 0]],
+                ("counters", Is::Unknown),
+            ),
+        ] {
+            assert_eq!(worst(&samples), wanted, "{samples:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_that_does_not_work_decides() {
+        let samples = [[10, 0, 0, 0, 0], [12, 2, 0, 2, 0]].map(told);
+        for state in [Is::Fail, Is::Unknown] {
+            let all = judged(&samples, &[round(&[Is::Pass, state])]);
+            assert!(all.contains(&("sessions", state)), "{all:?}");
+            assert!(all.contains(&("second_access", Is::Unknown)), "{all:?}");
+        }
+    }
+
+    #[test]
+    fn an_older_build_tells_nothing_of_its_secrets() {
+        let metrics = serde_json::from_value(json!({ "metrics": { "requests": 1 } })).unwrap();
+        assert!(Counters::told(Some(Ok(Counted { metrics }))).is_err());
+        let still = stands_still(&told([1, 2, 0, 2, 0]), &told([5, 2, 0, 2, 0]));
+        assert_eq!(still.state, Is::Pass);
+        let fell = stands_still(&told([5, 2, 0, 2, 0]), &told([1, 0, 0, 0, 0]));
+        assert_eq!(fell.state, Is::Unknown);
+        let rose = stands_still(&told([1, 2, 0, 2, 0]), &told([5, 3, 0, 3, 0]));
+        assert_eq!(rose.state, Is::Fail);
+    }
+}
