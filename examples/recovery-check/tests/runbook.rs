@@ -186,6 +186,51 @@ fn incident((fault, value, cause): (&'static str, &'static str, &'static str)) {
     using.stop();
 }
 
+#[test]
+fn secrets_that_do_not_open_what_was_stored_are_named() {
+    in_turns(
+        vec!["another secret, of more than thirty-two bytes", "short"],
+        2,
+        |secret| {
+            let (_stack, urls) = stack(&[
+                "--set",
+                "ai_rate_limit_requests=100000",
+                "--set",
+                "heartbeat_ms=300",
+            ]);
+            control(url(&urls, "edge"), "POST", "/api/v1/auth/connect", KEY);
+            // Changed without an overlap, and one that cannot be used at all.
+            let path = "/secrets/KEY_ENCRYPTION_SECRET";
+            control(url(&urls, "control"), "PUT", path, &format!("\"{secret}\""));
+            let using = Using::start(url(&urls, "edge"));
+            let output = command(&["triage", "--sample", "2s", "--format", "json"])
+                .args([
+                    "--edge",
+                    url(&urls, "edge"),
+                    "--origin",
+                    url(&urls, "origin"),
+                ])
+                .env("EVENKEEL_TOKEN", "demo-token")
+                .output()
+                .unwrap();
+            using.stop();
+            assert_eq!(
+                output.status.code(),
+                Some(1),
+                "{secret}: {}",
+                stderr(&output)
+            );
+            let report = lines(&output).remove(0);
+            let first = &report["findings"][0];
+            assert_eq!(first["id"], "secrets", "{secret}: {report}");
+            let next = first["next_steps"].to_string();
+            for words in ["KEY_ENCRYPTION_SECRET_PREV", "overlap"] {
+                assert!(next.contains(words), "{secret}: {next}");
+            }
+        },
+    );
+}
+
 /// Somebody who uses the AI all the time.
 struct Using(Arc<AtomicBool>, JoinHandle<()>);
 
