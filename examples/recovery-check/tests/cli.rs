@@ -341,9 +341,16 @@ fn client_of(urls: &[(String, String)], args: &[&str]) -> Command {
     command
 }
 
+/// A service whose clients stay `syncing`: on a busy machine they are `synced` before anybody looks otherwise.
+fn stuck() -> (Running, Vec<(String, String)>) {
+    let (running, urls) = stack(&["--set", "proxy_timeout_ms=30000"]);
+    control(url(&urls, "control"), "PUT", "/faults/origin_hangs", "true");
+    (running, urls)
+}
+
 #[test]
 fn a_watch_of_no_time_at_all_tells_the_start_and_the_end() {
-    let (_stack, urls) = stack(&[]);
+    let (_stack, urls) = stuck();
     for span in ["0s", "1ms"] {
         let output = client_of(&urls, &["watch", "--for", span, "--format", "jsonl"])
             .output()
@@ -358,7 +365,7 @@ fn a_watch_of_no_time_at_all_tells_the_start_and_the_end() {
 
 #[test]
 fn a_status_without_time_to_wait_is_the_one_at_the_start() {
-    let (_stack, urls) = stack(&[]);
+    let (_stack, urls) = stuck();
     for (until, code) in [
         (&[][..], 0),
         (&["--until", "syncing"], 0),
