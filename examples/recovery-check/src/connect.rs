@@ -210,10 +210,14 @@ impl TokenSource {
 }
 
 fn token_in(path: &Path) -> Result<Secret, String> {
+    word_from(File::open(path).map_err(|e| e.to_string())?)
+}
+
+/// A secret that is all there is to be read.
+pub(crate) fn word_from(source: impl std::io::Read) -> Result<Secret, String> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(TOKEN_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|e| e.to_string())?;
+    let reading = source.take(TOKEN_BYTES_MAX + 1).read_to_end(&mut bytes);
+    reading.map_err(|e| e.to_string())?;
     if bytes.len() as u64 > TOKEN_BYTES_MAX {
         return Err("it is too large".to_owned());
     }

@@ -13,7 +13,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Reply, Service, TICKET, TOKEN, builder, degraded, full, identity, synced, until};
+use common::{
+    Reply, Service, TICKET, TOKEN, answer, builder, degraded, full, identity, synced, until,
+};
+use evenkeel::wire::AiProvider;
 use evenkeel::{MemoryReplica, ProxySetting, Secret, SyncState, TokenError, TokenReason};
 use serde_json::{Map, json};
 
@@ -48,6 +51,8 @@ impl log::Log for Logged {
 const CONTENT: &str = "my d1ary entry";
 const FRESH: &str = "fr3sh-t0ken-value";
 const PROXY_PASSWORD: &str = "pr0xy-passw0rd";
+const AI_KEY: &str = "sk-pr0vider-k3y";
+const AI_COOKIE: &str = "a1-sess1on-c00kie";
 
 #[tokio::test]
 async fn no_token_ticket_cookie_or_content_is_ever_logged() {
@@ -71,6 +76,7 @@ async fn no_token_ticket_cookie_or_content_is_ever_logged() {
         let service = Service::start_with(Some(identity.acceptor)).await;
         *service.state.ticket_in_body.lock().unwrap() = in_body;
         outage(&service, &identity.pem).await;
+        ai(&service, &identity.pem).await;
     }
     proxied().await;
 
@@ -93,7 +99,15 @@ async fn no_token_ticket_cookie_or_content_is_ever_logged() {
         assert!(logged.contains(expected), "{expected} is not logged");
     }
     let bytes_of = |text: &str| format!("{:?}", text.as_bytes()).replace(['[', ']'], "");
-    for secret in [TOKEN, FRESH, TICKET, CONTENT, PROXY_PASSWORD] {
+    for secret in [
+        TOKEN,
+        FRESH,
+        TICKET,
+        CONTENT,
+        PROXY_PASSWORD,
+        AI_KEY,
+        AI_COOKIE,
+    ] {
         for form in [secret.to_owned(), bytes_of(secret)] {
             for line in logged.lines() {
                 assert!(!line.contains(&form), "{secret} is in: {line}");
@@ -186,6 +200,50 @@ async fn outage(service: &Service, pem: &str) {
         }
     }
     client.stop().await;
+}
+
+/// A session with an AI provider, whose service says back what came.
+async fn ai(service: &Service, pem: &str) {
+    let ai = builder(&service.url)
+        .proxy(ProxySetting::None)
+        .extra_root_certificates(pem)
+        .build_ai()
+        .unwrap();
+    service.script(|_| {
+        let mut response = answer(&json!({"connected": true, "provider": "gemini"}));
+        let cookie = format!("pb_ai_session={AI_COOKIE}; Path=/; HttpOnly; Max-Age=86400");
+        let headers = response.headers_mut();
+        headers.insert("set-cookie", cookie.parse().unwrap());
+        Reply::Full(response)
+    });
+    ai.connect(AiProvider::Gemini, Secret::new(AI_KEY))
+        .await
+        .unwrap();
+    assert!(ai.device_session().is_some());
+    service.script(|seen| {
+        let came = format!(
+            "{AI_KEY} {} {}",
+            seen.header("cookie"),
+            seen.header("authorization")
+        );
+        let body = json!({"error": {"code": "X", "message": format!("no key like {came}")}});
+        Reply::Full(full(400, "application/json", body.to_string()))
+    });
+    let refused = ai.connect(AiProvider::Gemini, Secret::new(AI_KEY)).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("no key like"), "{refused}");
+    service.script(|seen| {
+        let came = format!("{} {}", seen.header("cookie"), seen.header("authorization"));
+        let body = json!({"error": {"code": "X", "message": format!("no key like {came}")}});
+        Reply::Full(full(400, "application/json", body.to_string()))
+    });
+    let failed = ai.analyze(CONTENT).await.unwrap_err();
+    for text in [refused, format!("{failed} {failed:?} {ai:?}")] {
+        for secret in [TOKEN, CONTENT, AI_KEY, AI_COOKIE] {
+            assert!(!text.contains(secret), "{secret} is in: {text}");
+        }
+    }
+    service.heal();
 }
 
 /// A proxy that is not there, with a password.

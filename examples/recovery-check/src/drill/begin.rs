@@ -1,124 +1,178 @@
 //! The drill's first step.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io;
 
 use evenkeel::wire::AiScope;
 use evenkeel::{AiClient, Secret};
 
 use super::Begin;
-use super::judge::{self, Counters};
+use super::counters::Counters;
+use super::judge;
 use super::report::{Criterion, Report, Verdict, progress};
 use super::sessions;
-use super::state::{Session, State};
+use super::state::State;
 use crate::cli::Service;
 use crate::connect;
 use crate::exit::Failed;
-use crate::handshake;
+use crate::handshake::State as Is;
+use crate::probe::shown;
 use crate::status_line::wall_ms;
 
 pub(super) async fn run(service: &Service, args: &Begin) -> Result<Report, Failed> {
     let file = &args.common.file;
     if file.exists() && !args.force {
         return Err(Failed::configuration(format!(
-            "--state {}: there is a drill in it; give another file, or --force to forget that one",
+            "--state {}: there is a drill in it; give another file, or --force to end that one",
             file.display()
         )));
     }
     let (probe, edge) = connect::probe_of_edge(service)?;
-    let key = key(args)?;
-    let counters = Counters::told(probe.metrics().await);
-    let counters = match counters {
+    let Some(key) = key(args)? else {
+        let why = "there is no provider's key, so no session can be opened and nothing be seen";
+        let report = Report::of(vec![Criterion::new("key", Is::Unknown, why)]);
+        return Ok(report.next("Set EVENKEEL_AI_KEY, or give --key-file FILE (- for standard input). Nothing was opened."));
+    };
+    let counters = match Counters::told(probe.metrics().await) {
         Ok(counters) => counters,
         // Nothing was opened: what cannot be seen is not begun.
         Err(why) => return Ok(Report::of(vec![judge::not_told(&why)]).next(judge::ON_THE_EDGE)),
     };
-    let mut clients = vec![(connect::ai_of_device(service)?, AiScope::Device)];
-    if probe.token.is_some() {
-        clients.push((connect::ai_of_account(service)?, AiScope::Account));
-    }
-    let mut criteria = vec![Criterion::new(
-        "counters",
-        handshake::State::Pass,
-        counters.words(),
-    )];
-    let begun_at_ms = wall_ms();
-    let mut opened: Vec<(AiClient, Session)> = Vec::new();
-    for (client, scope) in clients {
-        let id = judge::session_id(&scope);
-        progress(args.common.format, &format!("opening a session: {id}"))?;
-        match sessions::open(&client, scope, args.provider.on_the_wire(), &key).await {
-            Ok(session) => {
-                let called = sessions::call(&client).await;
-                let whose = if session.ours {
-                    "opened"
-                } else {
-                    "was there already"
-                };
-                let words = format!("{whose}, {}", called.words);
-                criteria.push(Criterion::new(id, called.state, words));
-                opened.push((client, session));
-            }
-            Err(error) => {
-                let words = format!(
-                    "cannot be opened: {}",
-                    crate::probe::shown(&error.to_string())
-                );
-                criteria.push(Criterion::new(id, handshake::State::Unknown, words));
-            }
+    let mut left = Vec::new();
+    if file.exists() {
+        // One that cannot be read has nothing that could be closed.
+        if let Ok(old) = State::read(file, &edge) {
+            left = sessions::close(service, &old).await?;
         }
     }
-    if probe.token.is_none() {
-        criteria.push(Criterion::new(
+    let mut state = State::new(edge, wall_ms(), counters.metrics().clone());
+    // Before anything is opened, and with each session again: whatever stops this run, `--force` can tidy up.
+    state.write(file)?;
+    let mut criteria = vec![Criterion::new("counters", Is::Pass, counters.words())];
+    criteria.push(open_devices(service, args, &key, &mut state).await?);
+    criteria.push(match probe.token.is_some() {
+        true => open_account(service, args, &key, &mut state).await?,
+        false => Criterion::new(
             "account",
-            handshake::State::Pass,
+            Is::Pass,
             "left out: no token was given, so no account's key is watched",
-        ));
-    }
-    let report = Report::of(criteria);
+        ),
+    });
+    let report = Report::of(criteria).and(left);
     if report.verdict() != Verdict::Passed {
-        for (client, session) in opened {
-            if session.ours {
-                // Its lifetime ends it otherwise.
-                let _ = client.disconnect().await;
-            }
+        let left = sessions::close(service, &state).await?;
+        if left.is_empty() {
+            // The file holds nothing then; who cannot delete it is told by the next `begin`.
+            let _ = std::fs::remove_file(file);
         }
-        return Ok(report.next(
-            "Sessions have to work before the secret is changed: mend this, then begin again. Nothing was kept.",
-        ));
+        let next = "Sessions have to work before the secret is changed: mend this, then begin again. Nothing was kept.";
+        return Ok(report.and(left).next(next));
     }
-    let sessions = opened.into_iter().map(|(_, session)| session).collect();
-    State::new(edge, begun_at_ms, sessions).write(file)?;
-    let check = format!(
-        "recovery-check drill rotation check --state {}",
-        file.display()
-    );
+    state.ready = true;
+    state.write(file)?;
+    let report = match counters.fallbacks() > 0 {
+        true => report.next(
+            "(Others fall back already: an overlap from before is in force. Their calls may make a check unknown.)",
+        ),
+        false => report,
+    };
+    let file = file.display();
     Ok(report
         .commands(&judge::CHANGE)
         .next("(The first asks for a value: the secret that is active now. The second makes a new one.)")
-        .next(check))
+        .next(format!("recovery-check drill rotation check --state {file}")))
 }
 
-/// The provider's key; never from an argument, which everybody on the machine can read.
-fn key(args: &Begin) -> Result<Secret, Failed> {
-    let mut text = String::new();
-    match &args.key_file {
-        Some(path) => {
-            let reading =
-                File::open(path).and_then(|f| f.take(KEY_BYTES_MAX).read_to_string(&mut text));
-            reading.map_err(|e| {
-                Failed::configuration(format!("--key-file {}: {e}", path.display()))
-            })?;
+async fn open_devices(
+    service: &Service,
+    args: &Begin,
+    key: &Secret,
+    state: &mut State,
+) -> Result<Criterion, Failed> {
+    let mut calls = 0;
+    for n in 1..=DEVICES {
+        let words = format!("opening a device's session ({n} of {DEVICES})");
+        progress(args.common.format, &words)?;
+        let client = connect::ai_of_device(service)?;
+        let (is, words) = open(&client, AiScope::Device, args, key, state).await?;
+        if is != Is::Pass {
+            return Ok(Criterion::new("device", is, words));
         }
-        None => text = std::env::var("EVENKEEL_AI_KEY").unwrap_or_default(),
+        calls += 1;
     }
-    let key = text.trim();
-    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failed::configuration(
-            "with which key? Set EVENKEEL_AI_KEY or give --key-file FILE: the AI provider's key, one word of ASCII",
-        ));
-    }
-    Ok(Secret::new(key))
+    let words = format!("{calls} opened, all work: one for a check, the others in reserve");
+    Ok(Criterion::new("device", Is::Pass, words))
 }
 
-const KEY_BYTES_MAX: u64 = 16 << 10;
+async fn open_account(
+    service: &Service,
+    args: &Begin,
+    key: &Secret,
+    state: &mut State,
+) -> Result<Criterion, Failed> {
+    progress(args.common.format, "opening the account's session")?;
+    let client = connect::ai_of_account(service)?;
+    let (is, words) = open(&client, AiScope::Account, args, key, state).await?;
+    Ok(Criterion::new("account", is, words))
+}
+
+/// Opens a session, writes it down, and tries it.
+async fn open(
+    client: &AiClient,
+    scope: AiScope,
+    args: &Begin,
+    key: &Secret,
+    state: &mut State,
+) -> Result<(Is, String), Failed> {
+    let session = match sessions::open(client, scope, args.provider.on_the_wire(), key).await {
+        Ok(session) => session,
+        Err(error) => {
+            let words = format!("cannot be opened: {}", shown(&error.to_string()));
+            return Ok((Is::Unknown, words));
+        }
+    };
+    let whose = match session.ours {
+        true => "opened",
+        false => "was there already",
+    };
+    state.sessions.push(session);
+    if let Err(error) = state.write(&args.common.file) {
+        // Nobody would know of it any more.
+        let _ = client.disconnect().await;
+        return Err(error);
+    }
+    let called = sessions::call(client).await;
+    Ok((called.state, format!("{whose}, {}", called.words)))
+}
+
+/// The provider's key, if there is one; never from an argument, which everybody on the machine can read.
+fn key(args: &Begin) -> Result<Option<Secret>, Failed> {
+    let named = |what: &str| {
+        let what = what.to_owned();
+        move |why: String| {
+            Failed::configuration(format!(
+                "{what}: {why}; it is to hold the AI provider's key and nothing else"
+            ))
+        }
+    };
+    let key = match &args.key_file {
+        Some(path) if path.as_os_str() == "-" => {
+            connect::word_from(io::stdin().lock()).map_err(named("--key-file -"))
+        }
+        Some(path) => {
+            let open = File::open(path).map_err(|e| e.to_string());
+            let what = format!("--key-file {}", path.display());
+            open.and_then(connect::word_from).map_err(named(&what))
+        }
+        None => match std::env::var_os("EVENKEEL_AI_KEY").filter(|key| !key.is_empty()) {
+            Some(key) => {
+                connect::word_from(key.as_encoded_bytes()).map_err(named("EVENKEEL_AI_KEY"))
+            }
+            None => return Ok(None),
+        },
+    };
+    key.map(Some)
+}
+
+/// One is used up by a check that could not see what it did.
+const DEVICES: usize = 3;

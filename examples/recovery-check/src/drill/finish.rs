@@ -1,10 +1,12 @@
 //! The drill's last step: whether the overlap may go.
 
+use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use evenkeel::wire::AiScope;
 
-use super::judge::{self, Counters};
+use super::counters::Counters;
+use super::judge;
 use super::report::{Criterion, Report, Verdict, progress};
 use super::sessions;
 use super::state::State;
@@ -18,7 +20,14 @@ use crate::status_line::wall_ms;
 pub(super) async fn run(service: &Service, args: &Finish) -> Result<Report, Failed> {
     let file = &args.common.file;
     let (probe, edge) = connect::probe_of_edge(service)?;
-    let mut state = State::read(file, &edge)?;
+    let mut state = State::read_begun(file, &edge)?;
+    if let Some(at) = state.finished_at_ms {
+        // Whatever stopped the run that finished it, before it had closed them.
+        let left = sessions::close(service, &state).await?;
+        let words = format!("the overlap was found not to be needed at {}", date(at));
+        let report = Report::of(vec![Criterion::new("finished", Is::Pass, words)]);
+        return Ok(ended(report, file).and(left));
+    }
     let checked = checked(&state);
     if checked.state != Is::Pass {
         let next = format!(
@@ -44,13 +53,10 @@ pub(super) async fn run(service: &Service, args: &Finish) -> Result<Report, Fail
     let report = Report::of(vec![checked, lifetime, fallback, account]);
     Ok(match report.verdict() {
         Verdict::Passed => {
-            close(service, &state).await?;
             state.finished_at_ms = Some(wall_ms());
             state.write(file)?;
-            report
-                .commands(&[judge::END_OVERLAP])
-                .next("Confirm that decryptFailures stands still: recovery-check triage.")
-                .next(format!("Delete {}.", file.display()))
+            let left = sessions::close(service, &state).await?;
+            ended(report, file).and(left)
         }
         Verdict::Failed => report.next("Keep the overlap."),
         Verdict::Unknown => report.next("Keep the overlap.").next(
@@ -59,14 +65,25 @@ pub(super) async fn run(service: &Service, args: &Finish) -> Result<Report, Fail
     })
 }
 
+fn ended(report: Report, file: &Path) -> Report {
+    report
+        .commands(&[judge::END_OVERLAP])
+        .next("Confirm that decryptFailures stands still: recovery-check triage.")
+        .next(format!(
+            "Delete {}; the drill's sessions are closed.",
+            file.display()
+        ))
+}
+
 fn checked(state: &State) -> Criterion {
-    let (is, words) = match &state.last_check {
+    let (is, words) = match state.last_check.as_ref().map(|last| last.verdict) {
         None => (
             Is::Unknown,
             "no check was made: a rotation that nobody saw is not called good",
         ),
-        Some(last) if last.passed => (Is::Pass, "the last check passed"),
-        Some(_) => (Is::Fail, "the last check did not pass"),
+        Some(Verdict::Passed) => (Is::Pass, "the last check passed"),
+        Some(Verdict::Failed) => (Is::Fail, "the last check failed"),
+        Some(Verdict::Unknown) => (Is::Unknown, "the last check could not tell"),
     };
     Criterion::new("checked", is, words)
 }
@@ -76,15 +93,15 @@ fn lifetime(state: &State) -> (Criterion, Option<u64>) {
     let lives = state
         .sessions
         .iter()
-        .filter(|session| session.scope == AiScope::Device);
-    let lives = lives.filter_map(|s| Some(s.expires_at_ms?.saturating_sub(state.begun_at_ms)));
+        .filter(|session| session.scope != AiScope::Account)
+        .filter_map(|session| session.lives_ms);
     let (Some(lives), Some(changed)) = (lives.max(), state.first_pass_ms) else {
         let words = "the service did not say how long a device's session lives";
         return (Criterion::new("lifetime", Is::Unknown, words), None);
     };
     let until = changed.saturating_add(lives);
     let left = until.saturating_sub(wall_ms());
-    let date = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(until));
+    let date = date(until);
     if left == 0 {
         let words = format!("device sessions from before the change had ended by {date}");
         return (Criterion::new("lifetime", Is::Pass, words), None);
@@ -132,13 +149,12 @@ fn account_keys(state: &State, args: &Finish) -> Criterion {
     }
 }
 
-/// Ends what the drill opened and what has not ended by itself.
-async fn close(service: &Service, state: &State) -> Result<(), Failed> {
-    for session in state.sessions.iter().filter(|session| session.ours) {
-        if session.expires_at_ms.is_none_or(|at| at > wall_ms()) {
-            // It is of no use to anybody; a device's ends by itself.
-            let _ = session.client(service)?.disconnect().await;
-        }
+fn date(at_ms: u64) -> String {
+    match UNIX_EPOCH.checked_add(Duration::from_millis(at_ms)) {
+        // What humantime can write as a date ends with the year 9999.
+        Some(at) if at_ms < YEAR_10000_MS => humantime::format_rfc3339_seconds(at).to_string(),
+        _ => "the end of time".to_owned(),
     }
-    Ok(())
 }
+
+const YEAR_10000_MS: u64 = 253_402_300_800_000;

@@ -1,182 +1,253 @@
 //! What the counters and the calls mean. Nothing here asks or waits.
 
 use evenkeel::wire::AiScope;
-use evenkeel_proto::wire::SecretRotation;
+use evenkeel_proto::wire::EdgeMetrics;
 
+use super::counters::{Rose, Told};
 use super::report::Criterion;
-use super::sessions::Called;
+use super::sessions::{self, Called};
+use super::state::Key;
 use crate::handshake::State as Is;
-use crate::probe::{Counted, Trouble};
+use crate::probe::Counted;
 
-/// One call with each session.
-pub(super) type Round = Vec<(&'static str, Called)>;
-
-/// What the edge told of its counters at one moment.
-pub(super) struct Counters {
-    all: Counted,
-    rotation: SecretRotation,
+/// A call with a session; the counters were told before the first one, and after each.
+pub(super) struct Access {
+    pub(super) scope: AiScope,
+    pub(super) round: usize,
+    /// Before this check.
+    pub(super) was: Key,
+    pub(super) called: Called,
 }
 
-impl Counters {
-    pub(super) fn told(answer: Option<Result<Counted, Trouble>>) -> Result<Self, String> {
-        let all = match answer {
-            Some(Ok(all)) => all,
-            Some(Err(trouble)) => return Err(trouble.to_string()),
-            None => return Err("nobody said where the edge is".to_owned()),
-        };
-        let Some(reliability) = &all.metrics.reliability else {
-            return Err("this build of the edge tells nothing of its secrets".to_owned());
-        };
-        Ok(Self {
-            rotation: reliability.secret_rotation.clone(),
-            all,
-        })
-    }
-
-    pub(super) fn words(&self) -> String {
-        let SecretRotation {
-            fallback_decrypts,
-            decrypt_failures,
-            reencrypt_successes,
-            reencrypt_failures,
-        } = self.rotation;
-        format!(
-            "fallbackDecrypts {fallback_decrypts}, decryptFailures {decrypt_failures}, reencryptSuccesses \
-             {reencrypt_successes}, reencryptFailures {reencrypt_failures}"
-        )
-    }
+/// What a check found.
+pub(super) struct Found {
+    pub(super) criteria: Vec<Criterion>,
+    /// Where the keys are now, in the order of the first round.
+    pub(super) keys: Vec<Key>,
 }
 
-type Told = Result<Counters, String>;
+/// An access, and what the counters did meanwhile.
+struct Seen<'a> {
+    access: &'a Access,
+    rose: Result<Rose, &'a str>,
+}
 
 pub(super) fn not_told(why: &str) -> Criterion {
     Criterion::new("counters", Is::Unknown, why)
 }
 
-pub(super) fn session_id(scope: &AiScope) -> &'static str {
-    match scope {
-        AiScope::Account => "account",
-        _ => "device",
-    }
-}
-
 /// Whether the latest round met a key that only the old secret opens.
-pub(super) fn somebody_fell_back(told: &[Told]) -> bool {
-    let [.., Ok(before), Ok(after)] = told else {
+pub(super) fn somebody_fell_back(told: &[Told], calls: usize) -> bool {
+    let before = told.iter().rev().nth(calls);
+    let (Some(Ok(before)), Some(Ok(after))) = (before, told.last()) else {
         return false;
     };
-    after.rotation.fallback_decrypts > before.rotation.fallback_decrypts
+    after.fallbacks() > before.fallbacks()
 }
 
-/// All criteria of a check: `told` before the first round and after each one, `under_old` sessions not yet
-/// seen to move.
-pub(super) fn check(under_old: u64, told: &[Told], rounds: &[Round]) -> Vec<Criterion> {
-    let sessions = sessions(rounds);
-    let told: Vec<_> = match told.iter().map(Result::as_ref).collect::<Result<_, _>>() {
-        Ok(told) => told,
-        Err(why) => return vec![not_told(why), sessions],
-    };
-    if let Some(counters) = unusable(&told, rounds) {
-        return vec![counters, sessions];
-    }
-    let [before, first, rest @ ..] = told.as_slice() else {
-        return vec![not_told("there were too few samples"), sessions];
-    };
-    let last = rest.last().unwrap_or(first);
-    let counters = Criterion::new("counters", Is::Pass, last.words());
-    vec![
-        counters,
-        sessions,
-        reencrypted(under_old, before, first),
-        decrypt(before, last),
-        second_access(&told),
-    ]
-}
-
-/// The counters, where they cannot be compared.
-fn unusable(told: &[&Counters], rounds: &[Round]) -> Option<Criterion> {
-    for (pair, round) in told.windows(2).zip(rounds) {
-        let [before, after] = pair else { continue };
-        if after.all.restarted_since(&before.all) {
-            return Some(not_told(
-                "the edge was restarted between the samples; check again",
-            ));
+/// All criteria of a check. `begun` is what the edge had counted when the drill began.
+pub(super) fn check(begun: &EdgeMetrics, told: &[Told], accesses: &[Access]) -> Found {
+    let seen: Vec<_> = told
+        .windows(2)
+        .zip(accesses)
+        .filter_map(|(pair, access)| match pair {
+            [before, after] => Some(Seen {
+                access,
+                rose: Rose::between(before, after, access.called.state == Is::Pass),
+            }),
+            _ => None,
+        })
+        .collect();
+    let quiet = quiet(&seen);
+    let first: Vec<_> = seen.iter().filter(|seen| seen.access.round == 0).collect();
+    // Others who fell back before anything was changed do so now, too.
+    let before = begun.reliability.as_ref();
+    let noisy = before.is_some_and(|r| r.secret_rotation.fallback_decrypts > 0)
+        || quiet.is_some_and(|quiet| quiet > 0);
+    let keys = keys(&first, noisy);
+    let sessions = sessions(&seen);
+    let unusable = seen.iter().find_map(|seen| seen.rose.err());
+    let last = told.last().and_then(|told| told.as_ref().ok());
+    let criteria = match (unusable, last) {
+        (Some(why), _) => vec![not_told(why), sessions],
+        (None, None) => vec![not_told("there were too few samples"), sessions],
+        (None, Some(last)) => {
+            let restarted = last.restarted_since(&Counted {
+                metrics: begun.clone(),
+            });
+            vec![
+                Criterion::new("counters", Is::Pass, last.words()),
+                sessions,
+                reencrypted(&first, &keys, restarted),
+                decrypt(&seen),
+                second_access(&seen, quiet),
+            ]
         }
-        let requests = |counters: &Counters| counters.all.metrics.metrics.requests;
-        if requests(after) - requests(before) < round.len() as u64 {
-            return Some(not_told(
-                "the calls are not in the counters: they are another instance's; ask the one that serves the calls",
-            ));
-        }
-    }
-    None
+    };
+    Found { criteria, keys }
 }
 
-fn sessions(rounds: &[Round]) -> Criterion {
-    let calls = || rounds.iter().flatten();
-    let worst = calls().max_by_key(|(_, called)| called.state);
-    match worst {
-        Some((_, called)) if called.state == Is::Pass => {
-            let words = format!("{} calls, all worked", calls().count());
+fn rises<'a>(seen: impl Iterator<Item = &'a Seen<'a>>) -> Rose {
+    Rose::sum(seen.filter_map(|seen| seen.rose.ok()))
+}
+
+/// By how much fallbackDecrypts rose in the quietest of the later rounds.
+fn quiet(seen: &[Seen<'_>]) -> Option<u64> {
+    let rounds = seen.iter().map(|seen| seen.access.round).max()?;
+    let of = |round| {
+        let round = seen.iter().filter(|seen| seen.access.round == round);
+        rises(round).fallbacks()
+    };
+    (1..=rounds).map(of).min()
+}
+
+/// Where each key is after its first access.
+fn keys(first: &[&Seen<'_>], noisy: bool) -> Vec<Key> {
+    let own = |seen: &Seen<'_>| match (seen.access.was, seen.rose) {
+        (Key::Moved, _) => Key::Moved,
+        (_, Err(_)) => Key::Unsure,
+        (_, Ok(rose)) if rose.moved() > 0 && noisy && rose.others > 0 => Key::Unsure,
+        (_, Ok(rose)) if rose.moved() > 0 => Key::Moved,
+        (was, Ok(_)) => was,
+    };
+    let mut keys: Vec<_> = first.iter().map(|seen| own(seen)).collect();
+    let account = |seen: &Seen<'_>| seen.access.scope == AiScope::Account;
+    let opens = |seen: &Seen<'_>| {
+        let works = seen.access.called.state == Is::Pass;
+        works && seen.rose.is_ok_and(|rose| rose.fallbacks() == 0)
+    };
+    // Nobody else has the cookie of a device's session. While one of them is under the old secret and opens,
+    // that secret is the active one, and what moved was others'.
+    let unchanged = first
+        .iter()
+        .zip(&keys)
+        .any(|(seen, key)| !account(seen) && *key == Key::Old && opens(seen));
+    // Once one has moved, an account's key that opens without a fallback moved before: its user used it.
+    let changed = first
+        .iter()
+        .zip(&keys)
+        .any(|(seen, key)| !account(seen) && *key == Key::Moved);
+    for (key, seen) in keys.iter_mut().zip(first) {
+        if unchanged && *key == Key::Moved {
+            *key = seen.access.was;
+        } else if changed && !unchanged && opens(seen) {
+            *key = Key::Moved;
+        }
+    }
+    keys
+}
+
+fn sessions(seen: &[Seen<'_>]) -> Criterion {
+    let state = |seen: &Seen<'_>| match (seen.access.called.state, seen.rose) {
+        // Then it is not the secret that is in the way.
+        (Is::Fail, Ok(rose)) if rose.lost() == 0 => Is::Unknown,
+        (state, _) => state,
+    };
+    match seen.iter().max_by_key(|seen| state(seen)) {
+        Some(worst) if state(worst) == Is::Pass => {
+            let words = format!("{} calls, all worked", seen.len());
             Criterion::new("sessions", Is::Pass, words)
         }
-        Some((id, called)) => {
-            let words = format!("{id}: {}", called.words);
-            Criterion::new("sessions", called.state, words)
+        Some(worst) => {
+            let Access { scope, called, .. } = worst.access;
+            let id = sessions::id(scope);
+            let aside = match (called.state, state(worst)) {
+                (Is::Fail, Is::Unknown) => {
+                    "; decryptFailures stood still: does its provider still take the key?"
+                }
+                _ => "",
+            };
+            let words = format!("{id}: {}{aside}", called.words);
+            Criterion::new("sessions", state(worst), words)
         }
         None => Criterion::new("sessions", Is::Unknown, "none was called"),
     }
 }
 
-fn reencrypted(under_old: u64, before: &Counters, first: &Counters) -> Criterion {
-    let rose = first.rotation.reencrypt_successes - before.rotation.reencrypt_successes;
-    let failures = first.rotation.reencrypt_failures - before.rotation.reencrypt_failures;
-    let words = format!("reencryptSuccesses rose by {rose}, {under_old} were under the old secret");
-    if failures > 0 {
-        let words = format!("{words}; reencryptFailures rose by {failures}");
-        Criterion::new("reencrypted", Is::Fail, words)
-    } else if rose >= under_old {
-        Criterion::new("reencrypted", Is::Pass, words)
-    } else {
-        let words =
-            format!("{words}: the secret was not changed, or the edge does not run with it");
-        Criterion::new("reencrypted", Is::Fail, words)
-    }
-}
-
-fn decrypt(before: &Counters, last: &Counters) -> Criterion {
-    match last.rotation.decrypt_failures - before.rotation.decrypt_failures {
-        0 => Criterion::new("decrypt", Is::Pass, "decryptFailures stood still"),
-        rose => {
-            let words = format!("decryptFailures rose by {rose}: neither secret opens these keys");
-            Criterion::new("decrypt", Is::Fail, words)
-        }
-    }
-}
-
-fn second_access(told: &[&Counters]) -> Criterion {
-    let rose: Vec<_> = told
-        .windows(2)
-        .skip(1)
-        .filter_map(|pair| match pair {
-            [before, after] => {
-                Some(after.rotation.fallback_decrypts - before.rotation.fallback_decrypts)
+fn reencrypted(first: &[&Seen<'_>], keys: &[Key], restarted: bool) -> Criterion {
+    let all = rises(first.iter().copied());
+    let under_old = first.iter().filter(|seen| seen.access.was == Key::Old);
+    let mut words = format!(
+        "reencryptSuccesses rose by {}, {} were under the old secret",
+        all.moved(),
+        under_old.count()
+    );
+    let left = || first.iter().zip(keys).filter(|(_, key)| **key == Key::Old);
+    let is = if left().any(|(seen, _)| seen.access.called.state == Is::Unknown) {
+        words.push_str("; a call did not come to its end");
+        Is::Unknown
+    } else if left().next().is_some() {
+        words.push_str(match (all.stuck(), all.lost(), restarted) {
+            (0, 0, true) => {
+                ": the edge was restarted since the drill began, and does not run with a new secret"
             }
-            _ => None,
-        })
-        .collect();
-    match rose.iter().min() {
-        Some(0) => Criterion::new("second_access", Is::Pass, "fallbackDecrypts stood still"),
-        Some(least) => {
-            let words = format!(
-                "fallbackDecrypts rose by at least {least} in each of {} further rounds: the keys do not stay \
-                 moved, or others fall back all the time; check again when it is quieter",
-                rose.len()
-            );
-            Criterion::new("second_access", Is::Unknown, words)
+            (0, 0, false) => {
+                ": the secret was not changed, or the edge does not run with it; its counters have gone on since begin"
+            }
+            (0, _, _) => ": neither secret opens the others",
+            _ => ": reencryptFailures rose, so that the edge cannot write them back",
+        });
+        Is::Fail
+    } else if !keys.contains(&Key::Moved) {
+        words.push_str(match all.moved() {
+            0 => ": they were used before where the counters could not be seen",
+            _ => ": others fall back as well, so that it cannot be told whose keys moved; check again when it is quieter",
+        });
+        Is::Unknown
+    } else if all.stuck() > 0 {
+        words.push_str(
+            "; reencryptFailures rose: a key of somebody else's could not be written back",
+        );
+        Is::Unknown
+    } else {
+        let before = first
+            .iter()
+            .zip(keys)
+            .filter(|(seen, key)| seen.access.was == Key::Old && **key == Key::Moved)
+            .any(|(seen, _)| seen.rose.is_ok_and(|rose| rose.moved() == 0));
+        if before {
+            words.push_str("; the account's had been moved by a call of its user's");
         }
-        None => Criterion::new("second_access", Is::Unknown, "there was no second round"),
+        Is::Pass
+    };
+    Criterion::new("reencrypted", is, words)
+}
+
+fn decrypt(seen: &[Seen<'_>]) -> Criterion {
+    let lost = rises(seen.iter()).lost();
+    if lost == 0 {
+        return Criterion::new("decrypt", Is::Pass, "decryptFailures stood still");
     }
+    let words = format!("decryptFailures rose by {lost}");
+    if seen.iter().any(|seen| seen.access.called.state == Is::Fail) {
+        let words = format!("{words}: neither secret opens these keys");
+        return Criterion::new("decrypt", Is::Fail, words);
+    }
+    let words = format!(
+        "{words}, by calls of others: the drill's own keys open. Whether theirs were lost in this change or \
+         before it cannot be told"
+    );
+    Criterion::new("decrypt", Is::Unknown, words)
+}
+
+fn second_access(seen: &[Seen<'_>], quiet: Option<u64>) -> Criterion {
+    let later = || seen.iter().filter(|seen| seen.access.round > 0);
+    let (is, words) = match quiet {
+        None => (Is::Unknown, "there was no second round".to_owned()),
+        Some(0) => (Is::Pass, "fallbackDecrypts stood still".to_owned()),
+        Some(least) if rises(later()).others == 0 => (
+            Is::Fail,
+            format!("fallbackDecrypts rose by {least} once more: the keys do not stay moved"),
+        ),
+        Some(least) => (
+            Is::Unknown,
+            format!(
+                "fallbackDecrypts rose by at least {least} in each further round, with calls of others in \
+                 between: check again when it is quieter"
+            ),
+        ),
+    };
+    Criterion::new("second_access", is, words)
 }
 
 /// Whether anybody still needs the old secret.
@@ -185,22 +256,20 @@ pub(super) fn stands_still(before: &Told, after: &Told) -> Criterion {
         (Ok(before), Ok(after)) => (before, after),
         (Err(why), _) | (_, Err(why)) => return Criterion::new("fallback", Is::Unknown, why),
     };
-    if after.all.restarted_since(&before.all) {
+    if after.restarted_since(before.all()) {
         let words = "the edge was restarted meanwhile; finish again";
         return Criterion::new("fallback", Is::Unknown, words);
     }
-    let since = after.rotation.fallback_decrypts;
-    match since - before.rotation.fallback_decrypts {
-        0 => {
-            let words = format!("fallbackDecrypts stands at {since}");
-            Criterion::new("fallback", Is::Pass, words)
-        }
-        rose => {
-            let words =
-                format!("fallbackDecrypts rose by {rose}: somebody still needs the old secret");
-            Criterion::new("fallback", Is::Fail, words)
-        }
+    let (was, is) = (before.fallbacks(), after.fallbacks());
+    if is == was {
+        let words = format!("fallbackDecrypts stands at {is}");
+        return Criterion::new("fallback", Is::Pass, words);
     }
+    let words = format!(
+        "fallbackDecrypts rose by {}: somebody still needs the old secret",
+        is - was
+    );
+    Criterion::new("fallback", Is::Fail, words)
 }
 
 /// The operator's commands: the overlap with the present secret, the new one, and the deploy.
@@ -214,116 +283,5 @@ pub(super) const END_OVERLAP: &str =
 pub(super) const ON_THE_EDGE: &str = "The counters are told on the edge's own machine only: run the drill there. Nothing was opened.";
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    /// requests, fallbackDecrypts, decryptFailures, reencryptSuccesses, reencryptFailures
-    fn told(counters: [u64; 5]) -> Told {
-        let [requests, fallback, lost, moved, stuck] = counters;
-        let metrics = json!({
-            "metrics": { "requests": requests },
-            "reliability": { "secretRotation": {
-                "fallbackDecrypts": fallback, "decryptFailures": lost,
-                "reencryptSuccesses": moved, "reencryptFailures": stuck,
-            } },
-        });
-        let metrics = serde_json::from_value(metrics).unwrap();
-        Counters::told(Some(Ok(Counted { metrics })))
-    }
-
-    fn round(states: &[Is]) -> Round {
-        let called = |state: &Is| Called {
-            state: *state,
-            words: "as told".to_owned(),
-        };
-        states
-            .iter()
-            .map(|state| ("device", called(state)))
-            .collect()
-    }
-
-    fn judged(told: &[Told], rounds: &[Round]) -> Vec<(&'static str, Is)> {
-        let criteria = check(2, told, rounds);
-        criteria.into_iter().map(|c| (c.id, c.state)).collect()
-    }
-
-    const WORKS: [Is; 2] = [Is::Pass, Is::Pass];
-
-    fn worst(samples: &[[u64; 5]]) -> (&'static str, Is) {
-        let told: Vec<_> = samples.iter().copied().map(self::told).collect();
-        let rounds: Vec<_> = samples[1..].iter().map(|_| round(&WORKS)).collect();
-        let all = judged(&told, &rounds);
-        all.into_iter().max_by_key(|(_, state)| *state).unwrap()
-    }
-
-    #[test]
-    fn only_a_change_that_was_seen_passes() {
-        let good = [[10, 0, 0, 0, 0], [12, 2, 0, 2, 0], [14, 2, 0, 2, 0]];
-        assert_eq!(worst(&good).1, Is::Pass);
-        // Others' calls: a later round finds it quiet.
-        let busy = [
-            [10, 0, 0, 0, 0],
-            [15, 5, 0, 5, 0],
-            [18, 6, 0, 6, 0],
-            [20, 6, 0, 6, 0],
-        ];
-        assert_eq!(worst(&busy).1, Is::Pass);
-        for (samples, wanted) in [
-            (
-                [[10, 0, 0, 0, 0], [12, 0, 0, 0, 0], [14, 0, 0, 0, 0]],
-                ("reencrypted", Is::Fail),
-            ),
-            (
-                [[10, 0, 0, 0, 0], [12, 1, 0, 1, 0], [14, 1, 0, 1, 0]],
-                ("reencrypted", Is::Fail),
-            ),
-            (
-                [[10, 0, 0, 0, 0], [12, 2, 0, 2, 1], [14, 2, 0, 2, 1]],
-                ("reencrypted", Is::Fail),
-            ),
-            (
-                [[10, 0, 0, 0, 0], [13, 2, 0, 2, 0], [15, 2, 1, 2, 0]],
-                ("decrypt", Is::Fail),
-            ),
-            (
-                [[10, 0, 0, 0, 0], [12, 2, 0, 2, 0], [14, 4, 0, 4, 0]],
-                ("second_access", Is::Unknown),
-            ),
-            // Restarted between two samples, and counters of an instance that does not serve the calls.
-            (
-                [[10, 3, 0, 3, 0], [12, 5, 0, 5, 0], [2, 0, 0, 0, 0]],
-                ("counters", Is::Unknown),
-            ),
-            (
-                [[10, 0, 0, 0, 0], [10, 2, 0, 2, 0], [10, 2, 0, 2, 0]],
-                ("counters", Is::Unknown),
-            ),
-        ] {
-            assert_eq!(worst(&samples), wanted, "{samples:?}");
-        }
-    }
-
-    #[test]
-    fn a_session_that_does_not_work_decides() {
-        let samples = [[10, 0, 0, 0, 0], [12, 2, 0, 2, 0]].map(told);
-        for state in [Is::Fail, Is::Unknown] {
-            let all = judged(&samples, &[round(&[Is::Pass, state])]);
-            assert!(all.contains(&("sessions", state)), "{all:?}");
-            assert!(all.contains(&("second_access", Is::Unknown)), "{all:?}");
-        }
-    }
-
-    #[test]
-    fn an_older_build_tells_nothing_of_its_secrets() {
-        let metrics = serde_json::from_value(json!({ "metrics": { "requests": 1 } })).unwrap();
-        assert!(Counters::told(Some(Ok(Counted { metrics }))).is_err());
-        let still = stands_still(&told([1, 2, 0, 2, 0]), &told([5, 2, 0, 2, 0]));
-        assert_eq!(still.state, Is::Pass);
-        let fell = stands_still(&told([5, 2, 0, 2, 0]), &told([1, 0, 0, 0, 0]));
-        assert_eq!(fell.state, Is::Unknown);
-        let rose = stands_still(&told([1, 2, 0, 2, 0]), &told([5, 3, 0, 3, 0]));
-        assert_eq!(rose.state, Is::Fail);
-    }
-}
+#[path = "judge_tests.rs"]
+mod tests;

@@ -5,6 +5,7 @@
 
 mod begin;
 mod check;
+mod counters;
 mod finish;
 mod judge;
 mod report;
@@ -66,8 +67,8 @@ enum Step {
 /// What all three steps take.
 #[derive(Clone, Debug, Args)]
 struct Common {
-    /// Where the drill keeps what it needs between its steps. Readable by you alone: it holds the cookie of a
-    /// session. Delete it when the drill is over.
+    /// Where the drill keeps what it needs between its steps. Readable by you alone: it holds the cookies of
+    /// sessions. Delete it when the drill is over.
     #[arg(long = "state", value_name = "FILE")]
     file: PathBuf,
     /// How to write the result.
@@ -77,11 +78,12 @@ struct Common {
 
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Opens a session of a device, and with a token (EVENKEEL_TOKEN or --token-file) one of that account; an account
-that has a session already keeps it, and the drill uses that. Each is tried with a real call to the provider.
+Opens sessions of devices (one for a check, two in reserve for checks that cannot see), and with a token
+(EVENKEEL_TOKEN or --token-file) one of that account; an account that has a session already keeps it, and the
+drill uses that. Each is tried with a real call to the provider: the status alone opens no key.
 
-The provider's key comes from EVENKEEL_AI_KEY or --key-file, never from an argument. Take one that is made for
-this and can be revoked.
+The provider's key comes from EVENKEEL_AI_KEY or --key-file, never from an argument, and is not kept; without
+one the answer is unknown. Take one that is made for this and can be revoked. What does not work is closed again.
 
 Example:  EVENKEEL_AI_KEY=… recovery-check drill rotation begin --state november.json --provider openrouter")]
 struct Begin {
@@ -90,22 +92,23 @@ struct Begin {
     /// Whose key it is.
     #[arg(long, value_enum, default_value_t = Provider::Gemini)]
     provider: Provider,
-    /// A file with the provider's key and nothing else.
+    /// A file with the provider's key and nothing else; - is standard input.
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// Begin anew although FILE holds a drill; what that one opened is left to its lifetime.
+    /// Begin anew although FILE holds a drill; what that one opened is closed first.
     #[arg(long)]
     force: bool,
 }
 
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Samples the edge's counters just before and just after its own calls, since a deploy sets them to zero. Other
-people's calls are in the same counters: where they cannot be told from the drill's, the answer is unknown.
+Samples the edge's counters just before and just after each of its own calls, since a deploy sets them to zero.
+Other people's calls are in the same counters: where they cannot be told from the drill's, the answer is unknown.
+After an unknown check a session from the reserve shows the next one what this one could not see.
 
-Criteria: counters (told, of one instance, not reset meanwhile), sessions (each works, twice), reencrypted
-(reencryptSuccesses rose by at least as many as were still under the old secret), decrypt (decryptFailures stood
-still), second_access (fallbackDecrypts stood still).
+Criteria: counters (told, of the instance that serves the calls, not reset meanwhile), sessions (each works,
+twice), reencrypted (reencryptSuccesses rose by at least as many as were still under the old secret), decrypt
+(decryptFailures stood still), second_access (fallbackDecrypts stood still).
 
 Example:  recovery-check drill rotation check --state november.json")]
 struct Check {

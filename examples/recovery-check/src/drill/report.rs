@@ -1,6 +1,6 @@
 //! What a step of the drill found, as people and machines read it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::OneFormat;
 use crate::exit::{Failed, Outcome};
@@ -19,7 +19,7 @@ pub(super) struct Report {
     wait_until_ms: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Verdict {
     Passed,
@@ -81,6 +81,11 @@ impl Report {
 
     pub(super) fn next(mut self, step: impl Into<String>) -> Self {
         self.next_steps.push(step.into());
+        self
+    }
+
+    pub(super) fn and(mut self, steps: Vec<String>) -> Self {
+        self.next_steps.extend(steps);
         self
     }
 

@@ -6,8 +6,10 @@ use std::path::Path;
 
 use evenkeel::Secret;
 use evenkeel::wire::AiScope;
+use evenkeel_proto::wire::EdgeMetrics;
 use serde::{Deserialize, Serialize};
 
+use super::report::Verdict;
 use crate::exit::Failed;
 use crate::status_line::wall_ms;
 
@@ -19,6 +21,10 @@ pub(super) struct State {
     edge: String,
     /// Before the first session was opened.
     pub(super) begun_at_ms: u64,
+    /// What the edge had counted by then.
+    pub(super) counters: EdgeMetrics,
+    /// All sessions were opened and worked. A file without this only says what there is to be closed.
+    pub(super) ready: bool,
     pub(super) sessions: Vec<Session>,
     /// When a check passed for the first time: the change had happened by then.
     pub(super) first_pass_ms: Option<u64>,
@@ -35,28 +41,56 @@ pub(super) struct Session {
     pub(super) cookie: Option<Secret>,
     /// Opened by the drill, and to be closed by it.
     pub(super) ours: bool,
-    pub(super) expires_at_ms: Option<u64>,
-    /// A check has seen its key move to the new secret.
-    pub(super) moved: bool,
+    /// On the service's clock: an account that has connected anew since has another one.
+    pub(super) connected_at_ms: Option<i64>,
+    /// How long a device's lives.
+    pub(super) lives_ms: Option<u64>,
+    pub(super) key: Key,
+}
+
+/// Under which secret a session's key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Key {
+    /// Under the one that was active when the drill began.
+    Old,
+    /// It was used where the counters could not be seen, or said nothing certain.
+    Unsure,
+    /// A check has seen it move.
+    Moved,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Checked {
     pub(super) at_ms: u64,
-    pub(super) passed: bool,
+    pub(super) verdict: Verdict,
 }
 
 impl State {
-    pub(super) const fn new(edge: String, begun_at_ms: u64, sessions: Vec<Session>) -> Self {
+    pub(super) const fn new(edge: String, begun_at_ms: u64, counters: EdgeMetrics) -> Self {
         Self {
             version: VERSION,
             edge,
             begun_at_ms,
-            sessions,
+            counters,
+            ready: false,
+            sessions: Vec::new(),
             first_pass_ms: None,
             last_check: None,
             finished_at_ms: None,
         }
+    }
+
+    /// The drill in `file`, which has to be one of this edge's, and begun to its end.
+    pub(super) fn read_begun(file: &Path, edge: &str) -> Result<Self, Failed> {
+        let state = Self::read(file, edge)?;
+        if state.ready {
+            return Ok(state);
+        }
+        Err(Failed::configuration(format!(
+            "--state {}: `begin` was cut off; begin again with --force, which closes what that one opened",
+            file.display()
+        )))
     }
 
     /// The drill in `file`, which has to be one of this edge's.
@@ -90,12 +124,12 @@ impl State {
             ));
         }
         let state: Self = serde_json::from_value(value).map_err(|_| not_ours())?;
-        if state.version != VERSION || state.sessions.is_empty() {
+        if state.version != VERSION || (state.ready && state.sessions.is_empty()) {
             return Err(not_ours());
         }
         if state.edge != edge {
             return Err(wrong(format!(
-                "this drill was begun with {}, not with {edge}",
+                "this drill was begun with {}, not with {edge}; give that one with --edge, or another file",
                 state.edge
             )));
         }

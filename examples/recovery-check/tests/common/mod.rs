@@ -10,6 +10,7 @@
 pub mod elsewhere;
 pub mod hostile;
 pub mod outages;
+pub mod rotation;
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
@@ -24,6 +25,7 @@ pub fn command(args: &[&str]) -> Command {
         "EVENKEEL_EDGE",
         "EVENKEEL_ORIGIN",
         "EVENKEEL_TOKEN",
+        "EVENKEEL_AI_KEY",
         "RUST_LOG",
     ] {
         command.env_remove(name);
