@@ -4,17 +4,11 @@
 
 mod common;
 
-use common::{command, control, lines, stack, stderr, url};
+use common::{ask_verify, control, lines, stack, stderr, url};
 use serde_json::Value;
 
 fn verify(urls: &[(String, String)], deadline: &str) -> (Option<i32>, Value) {
-    let output = command(&["verify", "--format", "json", "--window", "1s"])
-        .args(["--interval", "200ms", "--heartbeat-within", "2s"])
-        .args(["--deadline", deadline])
-        .args(["--edge", url(urls, "edge"), "--origin", url(urls, "origin")])
-        .env("EVENKEEL_TOKEN", "demo-token")
-        .output()
-        .unwrap();
+    let output = ask_verify(urls, "2s", deadline);
     assert!(output.stderr.is_empty(), "{}", stderr(&output));
     (output.status.code(), lines(&output).remove(0))
 }

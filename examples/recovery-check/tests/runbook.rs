@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use common::outages::{OUTAGES, Outage};
-use common::{command, control, exchange, in_turns, lines, stack, stderr, url};
+use common::{ask, ask_verify, control, exchange, in_turns, lines, stack, stderr, url};
 
 #[test]
 fn each_outage_is_named_with_what_to_do_and_is_over_when_it_is_mended() {
@@ -34,24 +34,7 @@ fn outage(outage: Outage) {
     }
     named_first(&outage, &urls);
     let verify = |deadline: &str| {
-        let output = command(&["verify", "--window", "1s", "--interval", "200ms"])
-            .args([
-                "--deadline",
-                deadline,
-                "--heartbeat-within",
-                "5s",
-                "--format",
-                "json",
-            ])
-            .args([
-                "--edge",
-                url(&urls, "edge"),
-                "--origin",
-                url(&urls, "origin"),
-            ])
-            .env("EVENKEEL_TOKEN", "demo-token")
-            .output()
-            .unwrap();
+        let output = ask_verify(&urls, "5s", deadline);
         (output.status.code(), lines(&output).remove(0))
     };
     let (code, report) = verify("3s");
@@ -62,11 +45,7 @@ fn outage(outage: Outage) {
 }
 
 fn named_first(outage: &Outage, urls: &[(String, String)]) {
-    let output = command(&["triage", "--sample", "300ms", "--format", "json"])
-        .args(["--edge", url(urls, "edge"), "--origin", url(urls, "origin")])
-        .env("EVENKEEL_TOKEN", "demo-token")
-        .output()
-        .unwrap();
+    let output = ask(urls, &["triage", "--sample", "300ms"]);
     assert_eq!(
         output.status.code(),
         Some(1),
@@ -121,16 +100,7 @@ fn incident((fault, value, cause): (&'static str, &'static str, &'static str)) {
     control(control_url, "PUT", &format!("/faults/{fault}"), value);
     let using = Using::start(url(&urls, "edge"));
     let triage = || {
-        let output = command(&["triage", "--sample", "2s", "--format", "json"])
-            .args([
-                "--edge",
-                url(&urls, "edge"),
-                "--origin",
-                url(&urls, "origin"),
-            ])
-            .env("EVENKEEL_TOKEN", "demo-token")
-            .output()
-            .unwrap();
+        let output = ask(&urls, &["triage", "--sample", "2s"]);
         assert_eq!(
             output.status.code(),
             Some(1),
@@ -152,24 +122,7 @@ fn incident((fault, value, cause): (&'static str, &'static str, &'static str)) {
     }
     // Sync is none of the provider's business.
     let verify = |deadline: &str| {
-        let output = command(&["verify", "--window", "1s", "--interval", "200ms"])
-            .args([
-                "--deadline",
-                deadline,
-                "--heartbeat-within",
-                "5s",
-                "--format",
-                "json",
-            ])
-            .args([
-                "--edge",
-                url(&urls, "edge"),
-                "--origin",
-                url(&urls, "origin"),
-            ])
-            .env("EVENKEEL_TOKEN", "demo-token")
-            .output()
-            .unwrap();
+        let output = ask_verify(&urls, "5s", deadline);
         output.status.code()
     };
     assert_eq!(verify("60s"), Some(0), "{fault}");
@@ -203,16 +156,7 @@ fn secrets_that_do_not_open_what_was_stored_are_named() {
             let path = "/secrets/KEY_ENCRYPTION_SECRET";
             control(url(&urls, "control"), "PUT", path, &format!("\"{secret}\""));
             let using = Using::start(url(&urls, "edge"));
-            let output = command(&["triage", "--sample", "2s", "--format", "json"])
-                .args([
-                    "--edge",
-                    url(&urls, "edge"),
-                    "--origin",
-                    url(&urls, "origin"),
-                ])
-                .env("EVENKEEL_TOKEN", "demo-token")
-                .output()
-                .unwrap();
+            let output = ask(&urls, &["triage", "--sample", "2s"]);
             using.stop();
             assert_eq!(
                 output.status.code(),

@@ -38,6 +38,28 @@ pub fn run(args: &[&str]) -> Output {
     command(args).output().unwrap()
 }
 
+/// A command about the service at these URLs, as its user, answered in JSON.
+pub fn ask(urls: &[(String, String)], args: &[&str]) -> Output {
+    command(args)
+        .args(["--format", "json"])
+        .args(["--edge", url(urls, "edge"), "--origin", url(urls, "origin")])
+        .env("EVENKEEL_TOKEN", "demo-token")
+        .output()
+        .unwrap()
+}
+
+/// `verify` with a short window, up to this deadline.
+pub fn ask_verify(urls: &[(String, String)], heartbeat_within: &str, deadline: &str) -> Output {
+    let window = ["verify", "--window", "1s", "--interval", "200ms"];
+    let bounds = [
+        "--heartbeat-within",
+        heartbeat_within,
+        "--deadline",
+        deadline,
+    ];
+    ask(urls, &[&window[..], &bounds].concat())
+}
+
 pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
