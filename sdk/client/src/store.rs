@@ -39,6 +39,7 @@ mod verdicts;
 mod worker;
 mod write;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -147,6 +148,23 @@ impl SqliteStore {
     ) -> Result<WriteHandle, StoreError> {
         let id = id.into();
         self.write(move |session| session.write(&id, Some(fields)))
+            .await
+    }
+
+    /// [`put`](Self::put) for an app that knows these fields of a record only: those in `known` that are
+    /// not in `fields` are removed, all others are left as they are.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`]; nothing was written.
+    pub async fn put_known(
+        &self,
+        id: impl Into<String>,
+        fields: Map<String, Value>,
+        known: BTreeSet<String>,
+    ) -> Result<WriteHandle, StoreError> {
+        let id = id.into();
+        self.write(move |session| session.write_known(&id, fields, |_| known))
             .await
     }
 

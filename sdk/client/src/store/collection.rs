@@ -60,13 +60,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Collection<T> {
         let new = fields(value)?;
         let id = id.into();
         self.store
-            .write(move |session| {
-                let mut fields = session.view(&id)?.map(|r| r.fields).unwrap_or_default();
-                let known = known_names::<T>(&fields);
-                fields.retain(|name, _| !known.contains(name));
-                fields.extend(new);
-                session.write(&id, Some(fields))
-            })
+            .write(move |session| session.write_known(&id, new, known_names::<T>))
             .await
     }
 

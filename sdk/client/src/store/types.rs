@@ -122,8 +122,8 @@ pub enum Order {
     Id,
 }
 
-/// A place in a list. It stays valid when records come and go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A place in a list. It stays valid when records come and go, and can be put away as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bookmark {
     pub(super) key: i64,
     pub(super) id: String,

@@ -1,5 +1,7 @@
 //! What the app does: each function is the body of one transaction.
 
+use std::collections::BTreeSet;
+
 use evenkeel_proto::merge::Fields;
 use evenkeel_proto::wire::{Record, UnixMillis, Version};
 
@@ -54,6 +56,20 @@ impl Session<'_> {
         wish.updated_at = now;
         self.changed(&wish);
         self.queue(wish, latest)
+    }
+
+    /// Writes what the app wants of those fields that it knows, and leaves the others as they are.
+    pub(super) fn write_known(
+        &mut self,
+        id: &str,
+        wanted: Fields,
+        known: impl FnOnce(&Fields) -> BTreeSet<String>,
+    ) -> Result<Written, StoreError> {
+        let mut fields = self.view(id)?.map(|r| r.fields).unwrap_or_default();
+        let known = known(&fields);
+        fields.retain(|name, _| !known.contains(name));
+        fields.extend(wanted);
+        self.write(id, Some(fields))
     }
 
     /// Changes some fields of a record.
