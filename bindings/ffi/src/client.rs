@@ -22,7 +22,7 @@ use crate::status::{SyncStatus, number, span};
 /// A client of the sync service, with its store and its threads.
 ///
 /// Every call may be made in any state, from any thread. Trouble of the service is no error here: it is in
-/// the status, and the client deals with it by itself. After `close` every call fails with `Closed`.
+/// the status, and the client deals with it by itself. After `shut_down` every call fails with `Closed`.
 #[derive(Debug, uniffi::Object)]
 pub struct EvenkeelClient {
     open: Mutex<Option<Open>>,
@@ -184,8 +184,9 @@ impl EvenkeelClient {
     }
 
     /// Ends everything, and returns when no thread, connection or file is left. What waits to be sent stays
-    /// in the store. May be called again.
-    pub async fn close(&self) {
+    /// in the store. May be called again. (Not `close`: that name is taken by the languages for letting go of the
+    /// handle.)
+    pub async fn shut_down(&self) {
         self.begin_closing();
         // The sender is `self`.
         let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
@@ -334,7 +335,7 @@ impl EvenkeelClient {
             core.store.sign_out(what).await.map_err(DataError::from)
         });
         signed_out.await?;
-        self.close().await;
+        self.shut_down().await;
         Ok(())
     }
 

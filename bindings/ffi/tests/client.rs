@@ -145,8 +145,8 @@ async fn writes_of_one_device_reach_the_other() {
     seen.cancel();
     assert_eq!(changes.next().await, None);
     assert_eq!(seen.next().await, Ok(None));
-    desk.close().await;
-    phone.close().await;
+    desk.shut_down().await;
+    phone.shut_down().await;
     stack.stop().await;
 }
 
@@ -191,7 +191,7 @@ async fn offline_edits_wait_with_a_cause_and_a_countdown() {
         "{verdict:?}"
     );
     reach(&client, synced).await;
-    client.close().await;
+    client.shut_down().await;
     stack.stop().await;
 }
 
@@ -220,7 +220,7 @@ async fn a_token_provider_may_fail_and_come_back() {
     client.token_changed().unwrap();
     reach(&client, synced).await;
     assert_eq!(provider.asked.load(Ordering::SeqCst), asked + 1);
-    client.close().await;
+    client.shut_down().await;
     stack.stop().await;
 }
 
@@ -269,13 +269,14 @@ async fn a_listener_that_fails_hears_the_next_status() {
     assert_eq!(diagnostics["listener_failures"], 2);
     assert!(!diagnostics.to_string().contains("demo-token"));
     subscription.cancel();
-    client.close().await;
-    let told = listener.told.lock().unwrap();
-    assert!(
-        told.iter()
-            .all(|status| status.lifecycle != Lifecycle::Stopped || status.version < 2)
-    );
-    drop(told);
+    client.shut_down().await;
+    {
+        let told = listener.told.lock().unwrap();
+        assert!(
+            told.iter()
+                .all(|status| status.lifecycle != Lifecycle::Stopped || status.version < 2)
+        );
+    }
     stack.stop().await;
 }
 
@@ -305,7 +306,7 @@ async fn what_waits_ends_when_it_is_cancelled_or_the_client_closed() {
         let client = Arc::clone(&client);
         tokio::spawn(async move { client.next_status(Some(i64::MAX), None).await })
     };
-    timeout(BOUND, client.close()).await.unwrap();
+    timeout(BOUND, client.shut_down()).await.unwrap();
     assert_eq!(timeout(BOUND, next).await.unwrap().unwrap(), None);
     assert_eq!(
         timeout(BOUND, verdict).await.unwrap().unwrap(),
@@ -314,7 +315,7 @@ async fn what_waits_ends_when_it_is_cancelled_or_the_client_closed() {
     assert_eq!(timeout(BOUND, status).await.unwrap().unwrap(), Ok(None));
 
     // Everything says so afterwards, and nothing hangs.
-    client.close().await;
+    client.shut_down().await;
     assert_eq!(client.start(), Err(ClientError::Closed));
     assert_eq!(client.status(), Err(ClientError::Closed));
     assert_eq!(client.suspend(10).await, Err(ClientError::Closed));
@@ -353,7 +354,7 @@ async fn bad_input_is_a_typed_error() {
     assert!(matches!(list, Err(DataError::Json { .. })), "{list:?}");
     assert_eq!(client.discard("n9".into()).await, Err(DataError::NotFound));
     client.suspend(-5).await.unwrap();
-    client.close().await;
+    client.shut_down().await;
 }
 
 #[tokio::test]
@@ -382,7 +383,7 @@ async fn a_long_list_comes_in_pages() {
     assert_eq!(client.get("r00001".into()).await, Err(DataError::Closed));
     let again = opened("http://127.0.0.1:9", &dir, "a").await;
     assert!(again.list(query(10, None)).await.unwrap().items.is_empty());
-    again.close().await;
+    again.shut_down().await;
 }
 
 #[tokio::test]
@@ -405,7 +406,7 @@ async fn ai_connects_works_and_ends_with_the_client() {
     assert!(!analysis.title.is_empty());
     let statuses = ai.statuses().unwrap();
     assert_eq!(statuses.next().await.unwrap().state, AiState::Available);
-    client.close().await;
+    client.shut_down().await;
     assert_eq!(statuses.next().await, None);
     assert_eq!(ai.session(None).await, Err(AiError::Closed));
     stack.stop().await;

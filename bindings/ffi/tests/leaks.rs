@@ -92,7 +92,7 @@ async fn a_thousand_clients_come_and_go() {
         }
         // One in eight is only let go of.
         if n % 8 != 1 {
-            client.close().await;
+            client.shut_down().await;
         }
         drop((client, kept));
         waits.await.unwrap()
