@@ -155,15 +155,35 @@ async fn two_refused_tokens_ask_the_app_and_a_changed_token_is_tried_at_once() {
 }
 
 #[tokio::test]
-async fn a_signed_out_user_is_asked_to_sign_in() {
+async fn the_word_of_the_app_that_the_user_is_signed_out_holds_until_it_says_otherwise() {
     let service = Service::start().await;
-    let provider = |_: TokenReason| async { Err(TokenError::SignedOut) };
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&calls);
+    // From the second question on there would be a token.
+    let provider = move |_: TokenReason| {
+        let call = count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            match call {
+                0 => Err(TokenError::SignedOut),
+                _ => Ok(Secret::new(TOKEN)),
+            }
+        }
+    };
     let builder = builder(&service.url).token_provider(provider);
     let client = builder.build().unwrap();
     client.start().unwrap();
     let status = until(&client, "asking", |s| s.ask == Ask::SignIn).await;
     assert_eq!(status.state, SyncState::Degraded);
+    assert_eq!(status.cause, Some(Cause::AuthRequired));
+    client.retry_now();
+    client.set_foreground(true);
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert_eq!(client.status().ask, Ask::SignIn);
+    assert_eq!(calls.load(Ordering::SeqCst), 1, "asked once");
     assert_eq!(service.requests(), 0);
+    client.set_token_changed();
+    synced(&client).await;
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]

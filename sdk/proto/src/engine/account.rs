@@ -6,6 +6,7 @@ use super::lane::{Flight, LaneId};
 use super::timers::Timer;
 use super::{Engine, Output, RequestId, TokenError};
 use crate::cause::Cause;
+use crate::failure::Failure;
 use crate::policy::Class;
 use crate::time::Timestamp;
 
@@ -34,7 +35,10 @@ pub(super) struct Account {
 
 impl Engine {
     /// A failure of the `ask` class.
-    pub(super) fn ask(&mut self, now: Timestamp, lane: LaneId, flight: Flight, cause: Cause) {
+    pub(super) fn ask(&mut self, now: Timestamp, lane: LaneId, flight: Flight, failure: &Failure) {
+        let cause = failure.cause;
+        // Without an answer of the service it is the app that says so: to ask it again would be to doubt it.
+        let signed_out = cause == Cause::AuthRequired && failure.http_status.is_none();
         if self.gate.is_probe(flight.id) {
             // Somebody did answer: the gate is asked again when the account is in order.
             self.probe_from(now);
@@ -45,7 +49,7 @@ impl Engine {
             || self.account.standing != Standing::Good
         {
             // The token it carried is out of use already: the lane just asks again.
-        } else if self.account.refreshed || self.lane(lane).refused {
+        } else if signed_out || self.account.refreshed || self.lane(lane).refused {
             self.lane(lane).failing = Some(cause);
             self.block(Standing::SignedOut);
         } else {

@@ -160,7 +160,7 @@ impl Engine {
     pub(super) fn fail(&mut self, now: Timestamp, lane: LaneId, flight: Flight, failure: &Failure) {
         let rule = policy::rule(failure.cause, flight.request);
         if rule.class == Class::Ask {
-            self.ask(now, lane, flight, failure.cause);
+            self.ask(now, lane, flight, failure);
             return;
         }
         let probe = self.gate.is_probe(flight.id);

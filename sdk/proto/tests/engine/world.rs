@@ -30,7 +30,12 @@ pub enum Mood {
 }
 
 pub fn fails(cause: Cause) -> Mood {
-    Mood::Fails(Failure::local(cause, "scripted"))
+    let mut failure = Failure::local(cause, "scripted");
+    if cause == Cause::AuthRequired {
+        // As the service says it. Without an answer of the service it would be the app's word.
+        failure.http_status = Some(401);
+    }
+    Mood::Fails(failure)
 }
 
 pub fn fails_after(cause: Cause, retry_after: Duration) -> Mood {
