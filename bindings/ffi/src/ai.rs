@@ -7,10 +7,10 @@ use evenkeel::{AiClient, AiStatusChanges};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::client::Core;
 use crate::errors::AiError;
 use crate::feeds::{Feed, Source};
 use crate::names::{Cause, Layer};
+use crate::open::Core;
 use crate::runtime::{CancelToken, call, run};
 use crate::status::ms;
 

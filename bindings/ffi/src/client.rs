@@ -1,21 +1,18 @@
 //! The client: opening, lifecycle, hints, status, closing.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
 
-use evenkeel::SyncClient;
-use evenkeel::store::{SqliteStore, StoreError};
+use evenkeel::store::SqliteStore;
 use serde_json::{Value, json};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::ai::EvenkeelAi;
 use crate::app::{StatusListener, TokenProvider, tokens_of};
 use crate::config::EvenkeelConfig;
-use crate::errors::{AiError, ClientError, DataError, OpenError, RequestError, SyncOnceError};
+use crate::errors::{AiError, ClientError, OpenError, SyncOnceError};
 use crate::feeds::{self, ChangeFeed, Feed, Subscription};
+use crate::open::{Core, Open};
 use crate::runtime::{Broken, CancelToken, OwnRuntime, call, run};
 use crate::status::{SyncStatus, number, span};
 
@@ -31,36 +28,6 @@ pub struct EvenkeelClient {
     device_id: String,
 }
 
-#[derive(Debug)]
-struct Open {
-    core: Arc<Core>,
-    runtime: OwnRuntime,
-}
-
-/// What the calls work on.
-#[derive(Debug)]
-pub(crate) struct Core {
-    pub(crate) client: SyncClient,
-    pub(crate) store: SqliteStore,
-    runtime: Handle,
-    closing: watch::Sender<bool>,
-    listener_failures: Arc<AtomicU64>,
-}
-
-impl Core {
-    pub(crate) const fn runtime(&self) -> &Handle {
-        &self.runtime
-    }
-
-    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
-        self.closing.subscribe()
-    }
-
-    pub(crate) fn listener_failures(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.listener_failures)
-    }
-}
-
 /// What the system says about the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Network {
@@ -72,15 +39,6 @@ pub enum Network {
     Down,
 }
 
-/// What becomes of the data when the user signs out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
-pub enum SignOut {
-    /// It stays, for the same account alone.
-    Keep,
-    /// It goes, writes that were not sent included, and the file is free for another account.
-    Wipe,
-}
-
 /// What a `sync_once` did.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct SyncReport {
@@ -88,25 +46,6 @@ pub struct SyncReport {
     pub changes_applied: i64,
     /// How things stood at its end.
     pub status: SyncStatus,
-}
-
-/// One device of the account.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
-pub struct DeviceInfo {
-    /// Its id.
-    pub id: String,
-    /// Whether it is this one.
-    pub current: bool,
-    /// Its name for people.
-    pub label: Option<String>,
-    /// What it runs on.
-    pub platform: Option<String>,
-    /// When it last asked for something.
-    pub last_seen_at_ms: Option<i64>,
-    /// When it first asked for something.
-    pub created_at_ms: Option<i64>,
-    /// Since when it is shut out, if it is.
-    pub revoked_at_ms: Option<i64>,
 }
 
 #[uniffi::export]
@@ -141,15 +80,8 @@ impl EvenkeelClient {
         });
         let (client, store) = made.await?;
         let device_id = client.device_id().to_owned();
-        let core = Arc::new(Core {
-            client,
-            store,
-            runtime: handle,
-            closing: watch::Sender::new(false),
-            listener_failures: Arc::default(),
-        });
         Ok(Arc::new(Self {
-            open: Mutex::new(Some(Open { core, runtime })),
+            open: Mutex::new(Some(Open::new(client, store, runtime, handle))),
             closed: watch::Sender::new(false),
             device_id,
         }))
@@ -157,7 +89,7 @@ impl EvenkeelClient {
 
     /// Begins to sync. On a client that runs it changes nothing, on a suspended one it is `resume`.
     pub fn start(&self) -> Result<(), ClientError> {
-        self.call(|core| core.client.start_on(&core.runtime))
+        self.call(|core| core.client.start_on(core.runtime()))
     }
 
     /// Pauses the client: gives up what is under way, closes connections and files, and returns when nothing
@@ -278,7 +210,7 @@ impl EvenkeelClient {
         listener: Arc<dyn StatusListener>,
     ) -> Result<Arc<Subscription>, ClientError> {
         let core = self.core().ok_or(ClientError::Closed)?;
-        call(&core.runtime, || {
+        call(core.runtime(), || {
             Ok(feeds::listen(&core, core.client.status_changes(), listener))
         })
     }
@@ -288,61 +220,10 @@ impl EvenkeelClient {
         self.call(|core| Arc::new(ChangeFeed(Feed::new(core, core.client.changes()))))
     }
 
-    /// The devices of this account, revoked ones included, as the service knows them now.
-    pub async fn devices(
-        &self,
-        cancel: Option<Arc<CancelToken>>,
-    ) -> Result<Vec<DeviceInfo>, RequestError> {
-        self.run(cancel, |core| async move {
-            let list = core.client.devices().await?;
-            let current = list.current_device_id;
-            let devices = list.devices.into_iter().map(|device| DeviceInfo {
-                current: current.as_deref() == Some(&*device.id),
-                id: device.id,
-                label: device.label,
-                platform: device.platform,
-                last_seen_at_ms: device.last_seen_at.map(|at| at.0),
-                created_at_ms: device.created_at.map(|at| at.0),
-                revoked_at_ms: device.revoked_at.map(|at| at.0),
-            });
-            Ok(devices.collect())
-        })
-        .await
-    }
-
-    /// Shuts a device out of the account, for ever; its id as the service confirms it.
-    pub async fn revoke_device(
-        &self,
-        id: String,
-        cancel: Option<Arc<CancelToken>>,
-    ) -> Result<String, RequestError> {
-        self.run(cancel, move |core| async move {
-            let answer = core.client.revoke_device(&id).await?;
-            Ok(answer.revoked_device_id)
-        })
-        .await
-    }
-
-    /// Ends the syncing and closes the client, with or without what is in the store. Where a wipe fails the
-    /// client is stopped and open.
-    pub async fn sign_out(&self, data: SignOut) -> Result<(), DataError> {
-        let signed_out = self.run(None, move |core| async move {
-            core.client.stop().await;
-            let what = match data {
-                SignOut::Keep => evenkeel::store::SignOut::Keep,
-                SignOut::Wipe => evenkeel::store::SignOut::Wipe,
-            };
-            core.store.sign_out(what).await.map_err(DataError::from)
-        });
-        signed_out.await?;
-        self.shut_down().await;
-        Ok(())
-    }
-
     /// The service's AI, with this client's token and device.
     pub fn ai(&self) -> Result<Arc<EvenkeelAi>, AiError> {
         let core = self.core().ok_or(AiError::Closed)?;
-        call(&core.runtime, || {
+        call(core.runtime(), || {
             let ai = core.client.ai();
             let ai = ai.map_err(|error| AiError::internal(error.to_string()))?;
             Ok(EvenkeelAi::new(&core, ai))
@@ -353,11 +234,11 @@ impl EvenkeelClient {
     /// token, ticket, cookie or content.
     pub fn diagnostics_json(&self) -> Result<String, ClientError> {
         let core = self.core().ok_or(ClientError::Closed)?;
-        call(&core.runtime, || {
+        call(core.runtime(), || {
             let unwritable = |e: serde_json::Error| ClientError::internal(e.to_string());
             let mut all = serde_json::to_value(core.client.diagnostics()).map_err(unwritable)?;
             if let Value::Object(all) = &mut all {
-                let failures = core.listener_failures.load(Ordering::Relaxed);
+                let failures = core.listener_failures().load(Ordering::Relaxed);
                 all.insert("listener_failures".into(), json!(failures));
             }
             Ok(all.to_string())
@@ -388,49 +269,23 @@ impl EvenkeelClient {
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
         let core = self.core().ok_or_else(E::closed)?;
-        let runtime = core.runtime.clone();
+        let runtime = core.runtime().clone();
         run(&runtime, cancel, work(core)).await
     }
 
     /// A call that returns at once.
     fn call<T>(&self, work: impl FnOnce(&Core) -> T) -> Result<T, ClientError> {
         let core = self.core().ok_or(ClientError::Closed)?;
-        call(&core.runtime, || Ok(work(&core)))
+        call(core.runtime(), || Ok(work(&core)))
     }
 
     fn locked(&self) -> MutexGuard<'_, Option<Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// On a thread of its own: a runtime cannot be waited for from within one, and this may be called from
-    /// anywhere.
     fn begin_closing(&self) {
-        let Some(Open { core, runtime }) = self.locked().take() else {
-            return;
-        };
-        core.closing.send_replace(true);
-        let closed = self.closed.clone();
-        let work = move || {
-            let handle = core.runtime.clone();
-            handle.block_on(async {
-                let ended = async {
-                    core.client.stop().await;
-                    match core.store.close().await {
-                        Ok(()) | Err(StoreError::Closed) => {}
-                        Err(error) => tracing::warn!(target: "evenkeel", %error, "not closed"),
-                    }
-                };
-                // What is stuck ends with the runtime.
-                let _ = tokio::time::timeout(STOP_MAX, ended).await;
-            });
-            drop(core);
-            runtime.end();
-            closed.send_replace(true);
-        };
-        let thread = thread::Builder::new().name("evenkeel-close".into());
-        if thread.spawn(work).is_err() {
-            // The system has no thread left: the runtime was dropped with the work.
-            self.closed.send_replace(true);
+        if let Some(open) = self.locked().take() {
+            open.close(self.closed.clone());
         }
     }
 }
@@ -440,6 +295,3 @@ impl Drop for EvenkeelClient {
         self.begin_closing();
     }
 }
-
-/// A store's last transaction, or a lane's end.
-const STOP_MAX: Duration = Duration::from_secs(10);

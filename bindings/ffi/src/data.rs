@@ -8,14 +8,15 @@ use evenkeel::store::SqliteStore;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
-use crate::client::{Core, EvenkeelClient};
+use crate::client::EvenkeelClient;
 use crate::errors::{DataError, OpenError};
 use crate::feeds::{Feed, ListFeed, RecordFeed};
-use crate::runtime::{CancelToken, call, run};
-use crate::types::{
-    Bootstrap, Conflict, ImportedRecord, ListQuery, PendingWrites, RecordPage, Recovery, Rejected,
-    Resolution, StoredRecord, Verdict, fields,
+use crate::open::Core;
+use crate::records::{
+    Bootstrap, ImportedRecord, ListQuery, RecordPage, Recovery, StoredRecord, fields,
 };
+use crate::runtime::{CancelToken, call, run};
+use crate::writes::{Conflict, PendingWrites, Rejected, Resolution, Verdict};
 
 /// A local write that is durable.
 #[derive(Debug, uniffi::Object)]

@@ -9,11 +9,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 
 use crate::app::StatusListener;
-use crate::client::Core;
 use crate::errors::{ClientError, DataError};
+use crate::open::Core;
+use crate::records::{Change, RecordLook, RecordPage};
 use crate::runtime::{CancelToken, run};
 use crate::status::SyncStatus;
-use crate::types::{Change, RecordLook, RecordPage};
 
 /// What every feed is made of.
 #[derive(Debug)]

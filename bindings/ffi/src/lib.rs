@@ -6,6 +6,7 @@
 //! waits takes a [`CancelToken`], since a task that is cancelled in Swift does not drop its future here.
 //! Records are JSON text. Spans are whole milliseconds, moments are milliseconds since 1970.
 
+mod account;
 mod ai;
 mod app;
 mod client;
@@ -14,13 +15,16 @@ mod data;
 mod errors;
 mod feeds;
 mod names;
+mod open;
+mod records;
 mod runtime;
 mod status;
-mod types;
+mod writes;
 
+pub use account::{DeviceInfo, SignOut};
 pub use ai::{AiFeed, AiNote, AiSession, AiState, AiStatus, Analysis, EvenkeelAi};
 pub use app::{ListenerError, StatusListener, TokenProvider, TokenProviderError};
-pub use client::{DeviceInfo, EvenkeelClient, Network, SignOut, SyncReport};
+pub use client::{EvenkeelClient, Network, SyncReport};
 pub use config::EvenkeelConfig;
 pub use data::{WriteHandle, recover_store};
 pub use errors::{
@@ -28,12 +32,14 @@ pub use errors::{
 };
 pub use feeds::{ChangeFeed, ListFeed, RecordFeed, Subscription};
 pub use names::{Ask, Cause, Layer, Lifecycle, Link, Origin, OutboxLevel, SyncState, TokenReason};
+pub use records::{
+    Bootstrap, Change, ImportedRecord, ListQuery, Order, RecordLook, RecordPage, Recovery,
+    StoredRecord,
+};
 pub use runtime::CancelToken;
 pub use status::SyncStatus;
-pub use types::{
-    Bootstrap, Change, Clash, Conflict, ImportedRecord, ListQuery, Order, PendingWrite,
-    PendingWrites, RecordLook, RecordPage, Recovery, RejectReason, Rejected, Resolution,
-    StoredRecord, Verdict,
+pub use writes::{
+    Clash, Conflict, PendingWrite, PendingWrites, RejectReason, Rejected, Resolution, Verdict,
 };
 
 uniffi::setup_scaffolding!();

@@ -33,11 +33,6 @@ names! {
 }
 
 names! {
-    /// Where the data stands.
-        /// Proven: the stream is live, a pull begun after its opening and after the last
-        /// announcement has finished, and nothing waits to be sent.
-        /// On the way there, with nothing in the way.
-        /// A part of the sync path failed and has not worked since.
     /// Whether the client is at work at all. The state of one that is not is its last one.
     Lifecycle of evenkeel::Lifecycle, else Stopped {
         /// At work.
@@ -50,15 +45,6 @@ names! {
 }
 
 names! {
-    /// Where the data stands.
-        /// Proven: the stream is live, a pull begun after its opening and after the last
-        /// announcement has finished, and nothing waits to be sent.
-        /// On the way there, with nothing in the way.
-        /// A part of the sync path failed and has not worked since.
-    /// Whether the client is at work at all. The state of one that is not is its last one.
-        /// At work.
-        /// Paused by the app; nothing is sent.
-        /// Not started, or ended.
     /// How news from the server reaches us.
     Link of evenkeel::Link, else None {
         /// Through a live event stream.
@@ -71,19 +57,6 @@ names! {
 }
 
 names! {
-    /// Where the data stands.
-        /// Proven: the stream is live, a pull begun after its opening and after the last
-        /// announcement has finished, and nothing waits to be sent.
-        /// On the way there, with nothing in the way.
-        /// A part of the sync path failed and has not worked since.
-    /// Whether the client is at work at all. The state of one that is not is its last one.
-        /// At work.
-        /// Paused by the app; nothing is sent.
-        /// Not started, or ended.
-    /// How news from the server reaches us.
-        /// Through a live event stream.
-        /// By asking at intervals, because the stream does not work.
-        /// Not at all at the moment.
     /// What only the app (or its user) can do.
     Ask of evenkeel::Ask, else None {
         /// Nothing.
@@ -102,26 +75,6 @@ names! {
 }
 
 names! {
-    /// Where the data stands.
-        /// Proven: the stream is live, a pull begun after its opening and after the last
-        /// announcement has finished, and nothing waits to be sent.
-        /// On the way there, with nothing in the way.
-        /// A part of the sync path failed and has not worked since.
-    /// Whether the client is at work at all. The state of one that is not is its last one.
-        /// At work.
-        /// Paused by the app; nothing is sent.
-        /// Not started, or ended.
-    /// How news from the server reaches us.
-        /// Through a live event stream.
-        /// By asking at intervals, because the stream does not work.
-        /// Not at all at the moment.
-    /// What only the app (or its user) can do.
-        /// Nothing.
-        /// Sign in again, then announce the new token.
-        /// This device was revoked: sign out or register anew.
-        /// Choose between both sides of a conflict.
-        /// Look at what the server refused.
-        /// Make room for the local store.
     /// How full the outbox is, writes in conflict and refused ones included.
     OutboxLevel of evenkeel::OutboxLevel, else Normal {
         /// There is room.
@@ -218,46 +171,6 @@ names! {
 }
 
 names! {
-    /// Why a request, a stream or a local step failed.
-    ///
-        /// The edge has no origin configured: a deploy or configuration fault.
-        /// The edge gave up waiting for the origin.
-        /// The edge could not reach the origin.
-        /// The origin answered 5xx and the edge passed that on.
-        /// The edge's circuit breaker rejected the request without trying the origin.
-        /// The edge's session storage is down.
-        /// The AI provider did not answer in time.
-        /// The AI provider answered 5xx.
-        /// The edge's circuit breaker for the AI provider is open.
-        /// The edge could not reach the AI provider.
-        /// The token is missing or expired.
-        /// This device was revoked by its owner.
-        /// Too many requests from this client, in whichever form the answer said so.
-        /// The stream request carried no ticket.
-        /// The stream ticket was not one of the origin's, or not ours.
-        /// The stream ticket came too late.
-        /// The stream ticket had been used before.
-        /// The origin's ticket store (Redis) is away.
-        /// The service refuses these bytes; they must not be sent again unchanged.
-        /// The body was larger than the edge accepts.
-        /// A path that the contract promises is not there.
-        /// Any other refusal in the 4xx range, a 403 that is no revocation among them.
-        /// Any 5xx without a cause that we know: a CDN's page, an origin reached directly.
-        /// The system says that there is no network.
-        /// The service's name could not be resolved.
-        /// No connection to the service's address.
-        /// The TLS handshake failed, or the certificate is not to be trusted.
-        /// The connection broke in the middle of an answer.
-        /// No answer within our own limit for it.
-        /// The stream's end was announced properly by the other side.
-        /// The stream was accepted, but nothing (more) came through it.
-        /// The answer was a redirect, which is never followed with credentials.
-        /// The answer was not from the service at all: HTML with a 200, a captive portal.
-        /// The answer broke the contract: not JSON, not the shape, not the order.
-        /// The answer was larger than our limit for it.
-        /// The app's token provider failed.
-        /// The local store could not be read or written.
-        /// The local store has no room left.
     /// Whose fault a failure is: the first place to look.
     Layer of evenkeel::Layer, else Contract {
         /// This device: offline, DNS, a captive portal.

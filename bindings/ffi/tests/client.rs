@@ -215,8 +215,10 @@ async fn a_token_provider_may_fail_and_come_back() {
     })
     .await;
     let asked = provider.asked.load(Ordering::SeqCst);
+    // Only the app's word brings it back, not a token that could be had.
     now(None);
     client.retry_now().unwrap();
+    assert_eq!(client.status().unwrap().ask, Ask::SignIn);
     client.token_changed().unwrap();
     reach(&client, synced).await;
     assert_eq!(provider.asked.load(Ordering::SeqCst), asked + 1);
