@@ -1,5 +1,5 @@
 // The values that cross the border are the generated ones: plain, `Sendable`, `Hashable`. Named here, so that
-// an app imports `Evenkeel` alone.
+// an app imports `Evenkeel` alone. Where SwiftUI or the Network framework have the same name, ours is longer.
 
 import EvenkeelFFI
 import Foundation
@@ -14,7 +14,7 @@ public typealias SyncState = EvenkeelFFI.SyncState
 /// Whether the client is at work.
 public typealias Lifecycle = EvenkeelFFI.Lifecycle
 /// How news from the server reaches us.
-public typealias Link = EvenkeelFFI.Link
+public typealias SyncLink = EvenkeelFFI.Link
 /// Why something failed.
 public typealias Cause = EvenkeelFFI.Cause
 /// Whose fault a failure is: the first place to look.
@@ -24,7 +24,7 @@ public typealias Ask = EvenkeelFFI.Ask
 /// How full the outbox is.
 public typealias OutboxLevel = EvenkeelFFI.OutboxLevel
 /// What the system says about the network.
-public typealias Network = EvenkeelFFI.Network
+public typealias NetworkState = EvenkeelFFI.Network
 /// What becomes of the data when the user signs out.
 public typealias SignOut = EvenkeelFFI.SignOut
 /// What a `syncOnce` did.
@@ -36,20 +36,14 @@ public typealias FailureInfo = EvenkeelFFI.FailureInfo
 
 /// A record as the app sees it, its fields as text in JSON.
 public typealias StoredRecord = EvenkeelFFI.StoredRecord
-/// A record that the app had before there was a service.
-public typealias ImportedRecord = EvenkeelFFI.ImportedRecord
 /// What came of taking over earlier records.
 public typealias Bootstrap = EvenkeelFFI.Bootstrap
-/// Which records to list, and how.
-public typealias ListQuery = EvenkeelFFI.ListQuery
 /// In which order records are listed.
-public typealias Order = EvenkeelFFI.Order
-/// A part of a list.
-public typealias RecordPage = EvenkeelFFI.RecordPage
+public typealias RecordOrder = EvenkeelFFI.Order
 /// Something was applied to the store.
 public typealias Change = EvenkeelFFI.Change
 /// Where a change came from.
-public typealias Origin = EvenkeelFFI.Origin
+public typealias ChangeOrigin = EvenkeelFFI.Origin
 /// What waits for the server.
 public typealias PendingWrites = EvenkeelFFI.PendingWrites
 /// A local write that the server has not answered for.
@@ -58,8 +52,6 @@ public typealias PendingWrite = EvenkeelFFI.PendingWrite
 public typealias StoredConflict = EvenkeelFFI.Conflict
 /// What stands against what in a conflict.
 public typealias Clash = EvenkeelFFI.Clash
-/// What becomes of a conflict, with fields as text in JSON.
-public typealias StoredResolution = EvenkeelFFI.Resolution
 /// A local write that the server does not take.
 public typealias Rejected = EvenkeelFFI.Rejected
 /// Why a write is parked.

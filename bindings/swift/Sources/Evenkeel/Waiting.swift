@@ -39,3 +39,21 @@ func pulled<T: Sendable>(
 ) -> AsyncStream<T> {
   AsyncStream(unfolding: next, onCancel: cancel)
 }
+
+/// The same for what can fail: it ends with its first error.
+func pulled<T: Sendable>(
+  _ next: @escaping @Sendable () async throws -> T?, cancel: @escaping @Sendable () -> Void
+) -> AsyncThrowingStream<T, any Error> {
+  AsyncThrowingStream {
+    try await withTaskCancellationHandler {
+      do {
+        return try await next()
+      } catch {
+        cancel()
+        throw own(error)
+      }
+    } onCancel: {
+      cancel()
+    }
+  }
+}
