@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# The Swift package, from the library up.
+#
+#   build.sh generate   builds the library and writes the Swift code that calls it, into Generated/
+#   build.sh test       that, and the tests against a real service; ARG… go to `swift test`
+#   build.sh sample     that, and builds the command-line sample; ARG… go to it
+#   build.sh bench      that, optimised, and measures what the border costs
+#
+# The toolchain is the machine's own (6.0 or later), or the one that toolchain.sh unpacks. `test` ends with a
+# line `swift: N passed, N failed`.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+repo=$(cd "$here/../.." && pwd)
+target=$(realpath -m "${CARGO_TARGET_DIR:-$repo/target}")
+what=${1:-}
+shift || true
+profile=dev made=debug
+[ "$what" = bench ] && profile=release made=release
+
+generate() {
+  local generated=$here/Generated
+  cargo build --quiet --locked --manifest-path "$repo/Cargo.toml" --profile "$profile" -p evenkeel-ffi -p recovery-check
+  cargo build --quiet --locked --manifest-path "$repo/bindings/bindgen/Cargo.toml" --target-dir "$target/bindgen"
+  # Only the static library keeps what the generator reads, whatever the profile strips.
+  "$target/bindgen/debug/evenkeel-bindgen" generate "$target/$made/libevenkeel_ffi.a" \
+    --language swift --no-format --out-dir "$target/bindgen/swift"
+  mkdir -p "$generated/EvenkeelFFI" "$generated/evenkeel_ffiFFI"
+  # Only what changed, so that Swift does not compile it anew.
+  place "$target/bindgen/swift/evenkeel_ffi.swift" "$generated/EvenkeelFFI/evenkeel_ffi.swift"
+  place "$target/bindgen/swift/evenkeel_ffiFFI.h" "$generated/evenkeel_ffiFFI/evenkeel_ffiFFI.h"
+  printf 'module evenkeel_ffiFFI {\n  header "evenkeel_ffiFFI.h"\n  export *\n}\n' >"$target/bindgen/swift/module.modulemap"
+  place "$target/bindgen/swift/module.modulemap" "$generated/evenkeel_ffiFFI/module.modulemap"
+}
+
+place() {
+  cmp -s "$1" "$2" || cp "$1" "$2"
+}
+
+swift_with() { # swift_with COMMAND ARG…: with the library at hand
+  local command=$1
+  shift
+  EVENKEEL_STACK=$target/$made/recovery-check "$here/toolchain.sh" run "$here" "$target" "$repo/bindings" -- \
+    swift "$command" --scratch-path "$target/swift" -Xlinker "-L$target/$made" -Xlinker -rpath -Xlinker "$target/$made" "$@"
+}
+
+case $what in
+  generate) generate ;;
+  test)
+    generate
+    log=$(mktemp)
+    trap 'rm -f "$log"' EXIT
+    ended=0
+    swift_with test --disable-xctest "$@" 2>&1 | tee "$log" || ended=1
+    passed=$(grep -cE '^(✔|\[OK\]|◇?.{0,3}) *Test .* passed after' "$log" || true)
+    failed=$(grep -cE 'Test .* failed after .* issue' "$log" || true)
+    # What did not compile, or ran nothing, is a failure too.
+    [ "$ended" = 0 ] && [ "$passed" -gt 0 ] || [ "$failed" -gt 0 ] || failed=1
+    echo "swift: $passed passed, $failed failed"
+    [ "$failed" = 0 ]
+    ;;
+  sample)
+    generate
+    swift_with run notes "$@"
+    ;;
+  bench)
+    generate
+    swift_with run -c release bench "$@"
+    ;;
+  *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+esac
