@@ -51,8 +51,8 @@ case $what in
     trap 'rm -f "$log"' EXIT
     ended=0
     swift_with test --disable-xctest "$@" 2>&1 | tee "$log" || ended=1
-    passed=$(grep -cE '^(✔|\[OK\]|◇?.{0,3}) *Test .* passed after' "$log" || true)
-    failed=$(grep -cE 'Test .* failed after .* issue' "$log" || true)
+    passed=$(grep -E '^. Test .* passed after' "$log" | grep -cv '^. Test run with' || true)
+    failed=$(grep -E '^. Test .* failed after' "$log" | grep -cv '^. Test run with' || true)
     # What did not compile, or ran nothing, is a failure too.
     [ "$ended" = 0 ] && [ "$passed" -gt 0 ] || [ "$failed" -gt 0 ] || failed=1
     echo "swift: $passed passed, $failed failed"

@@ -2,8 +2,8 @@
 
 private typealias Said = (what: String, advice: String)
 
-private let closed: Said = ("The client is closed", "Open another one.")
-private let suspended: Said = ("The client is suspended", "Resume it first.")
+private let wasClosed: Said = ("The client is closed", "Open another one.")
+private let isSuspended: Said = ("The client is suspended", "Resume it first.")
 
 private func fault(_ reason: String) -> Said {
   ("A fault in the library: \(reason)", "Report it, with the client's diagnostics.")
@@ -50,7 +50,7 @@ extension ClientError {
 
   private var said: Said {
     switch self {
-    case .closed: closed
+    case .closed: wasClosed
     case .unfinished(let left):
       ("Still under way at the deadline: \(left.joined(separator: ", "))", "Nothing to do: it ends by itself.")
     case .internal(let reason): fault(reason)
@@ -72,8 +72,8 @@ extension DataError {
     case .full: ("No room is left for the store", "Ask the user to make some.")
     case .corrupt(let reason):
       ("The store is damaged: \(reason)", "Close the client, and call recoverStore: it saves what the app wrote.")
-    case .closed: closed
-    case .suspended: suspended
+    case .closed: wasClosed
+    case .suspended: isSuspended
     case .busy: ("Another process keeps the store busy", "Try again.")
     case .internal(let reason): fault(reason)
     }
@@ -90,7 +90,7 @@ extension SyncOnceError {
     case .failed(let status):
       ("Not up to date: \(status.cause.map { "\($0)" } ?? "the app is asked")", "See what the status asks for.")
     case .interrupted: ("The client was stopped or suspended meanwhile", "Try at the next occasion.")
-    case .closed: closed
+    case .closed: wasClosed
     case .internal(let reason): fault(reason)
     }
   }
@@ -102,10 +102,10 @@ extension RequestError {
 
   private var said: Said {
     switch self {
-    case .suspended: suspended
+    case .suspended: isSuspended
     case .held(let wait): ("The service asked to be left alone", "Ask again in \(wait).")
     case .failed(let failure): (failure.text, "See the cause: \(failure.cause), at the \(failure.layer).")
-    case .closed: closed
+    case .closed: wasClosed
     case .internal(let reason): fault(reason)
     }
   }
@@ -120,7 +120,7 @@ extension AiError {
     case .notConnected: ("No AI provider is connected", "Ask the user for a key, and connect.")
     case .held(let wait, let cause): ("AI is to be left alone: \(cause)", "Ask again in \(wait).")
     case .failed(let failure, _): (failure.text, "See the cause: \(failure.cause), at the \(failure.layer).")
-    case .closed: closed
+    case .closed: wasClosed
     case .internal(let reason): fault(reason)
     }
   }
