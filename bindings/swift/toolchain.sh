@@ -12,7 +12,7 @@ set -euo pipefail
 
 root=${EVENKEEL_SWIFT_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/evenkeel/swift}
 release=trixie # Debian 13: Swift 6.0.3
-ready=$root/ready-$release
+ready=$root/ready-$release-2 # the number rises with what is unpacked
 
 host_version() { # the machine's own, if it is new enough
   local said
@@ -60,13 +60,16 @@ unpack() {
     -o "APT::Sandbox::User=$(id -un)" -o Acquire::Languages=none -o Acquire::Retries=3)
   "${apt[@]}" update
   "${apt[@]}" --download-only --no-install-recommends install \
-    base-files bash coreutils dash swiftlang libc6-dev libstdc++-14-dev
+    base-files bash ca-certificates coreutils dash swiftlang libc6-dev libstdc++-14-dev
   cd sys
   mkdir -p usr/{bin,sbin,lib,lib64} proc dev tmp root etc
   local dir deb
   for dir in bin sbin lib lib64; do ln -sfn "usr/$dir" "$dir"; done # packages expect them to be one
   for deb in ../apt/archives/*.deb; do dpkg -x "$deb" .; done
   chmod 1777 tmp
+  # As the package would do it when it is installed: the client wants to know whom to trust.
+  mkdir -p etc/ssl/certs
+  cat usr/share/ca-certificates/mozilla/*.crt >etc/ssl/certs/ca-certificates.crt
   rm -rf ../apt
 }
 
