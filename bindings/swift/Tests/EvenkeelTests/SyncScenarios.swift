@@ -23,7 +23,7 @@ struct Scenarios {
   }
 
   @Test("outage") func outage() async throws {
-    try await inWorld { world in
+    try await inWorld(["circuit_open_ms=3000"]) { world in
       let client = try await world.synced("a")
       let seen = Shared<[SyncStatus]>([])
       let reader = Task {
