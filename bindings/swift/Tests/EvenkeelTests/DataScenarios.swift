@@ -87,15 +87,15 @@ extension Scenarios {
       #expect(throws: ClientError.closed) { _ = try client.diagnostics() }
       #expect(throws: ClientError.closed) { _ = try client.changes() }
       #expect(throws: ClientError.closed) { _ = try client.onStatus { _ in } }
-      #expect(throws: Ai.closed) { _ = try client.ai() }
-      #expect(throws: Bad.closed) { _ = try client.notes.observe("n1") }
-      #expect(throws: Bad.closed) { _ = try client.notes.observePage() }
+      #expect(throws: AiError.closed) { _ = try client.ai() }
+      #expect(throws: DataError.closed) { _ = try client.notes.observe("n1") }
+      #expect(throws: DataError.closed) { _ = try client.notes.observePage() }
       await #expect(throws: ClientError.closed) { try await client.suspend() }
       await #expect(throws: ClientError.closed) { try await client.stop() }
-      await #expect(throws: Once.closed) { _ = try await client.syncOnce(within: .seconds(1)) }
-      await #expect(throws: Request.closed) { _ = try await client.devices() }
-      await #expect(throws: Request.closed) { try await client.revokeDevice("x") }
-      await #expect(throws: Ai.closed) { _ = try await ai.session() }
+      await #expect(throws: SyncOnceError.closed) { _ = try await client.syncOnce(within: .seconds(1)) }
+      await #expect(throws: RequestError.closed) { _ = try await client.devices() }
+      await #expect(throws: RequestError.closed) { try await client.revokeDevice("x") }
+      await #expect(throws: AiError.closed) { _ = try await ai.session() }
       let data: [@Sendable () async throws -> Void] = [
         { _ = try await client.notes.get("n1") }, { try await client.notes.put("n1", Note(text: "")) },
         { try await client.notes.patch("n1", ["text": "y"]) }, { try await client.notes.delete("n1") },
@@ -106,7 +106,7 @@ extension Scenarios {
         { try await client.discard("n1") }, { try await client.signOut(.keep) },
         { for try await _ in client.notes.all() {} },
       ]
-      for call in data { await #expect(throws: Bad.closed) { try await call() } }
+      for call in data { await #expect(throws: DataError.closed) { try await call() } }
       for await _ in client.statuses() { Issue.record("a closed client has no status") }
 
       // Many come and go; every other one is only let go of.

@@ -71,7 +71,8 @@ extension Scenarios {
           continue
         }
         let mine = try #require(own(error) as? any EvenkeelError)
-        #expect(same(mine, expected))
+        let alike = same(mine, expected)
+        #expect(alike, "\(mine)")
         #expect(!mine.what.isEmpty && mine.advice.hasSuffix("."), "\(mine)")
         #expect(said.insert(mine.what).inserted, "\(mine)")
         #expect(mine.localizedDescription == mine.what)
