@@ -26,6 +26,9 @@ let package = Package(
       linkerSettings: packaged ? [] : [.linkedLibrary("evenkeel_ffi")]),
     .target(name: "Evenkeel", dependencies: ["EvenkeelFFI"]),
     .testTarget(name: "EvenkeelTests", dependencies: ["Evenkeel"]),
+    // Samples. Samples/NotesApp is SwiftUI on the same model: for Xcode.
+    .target(name: "NotesModel", dependencies: ["Evenkeel"], path: "Samples/NotesModel"),
+    .executableTarget(name: "notes", dependencies: ["Evenkeel", "NotesModel"], path: "Samples/notes"),
   ],
   swiftLanguageModes: [.v6]
 )
