@@ -1,6 +1,10 @@
 import Evenkeel
 import Foundation
-import Observation
+
+// Where there is SwiftUI it watches the model by itself. (Some toolchains for Linux cannot link Observation.)
+#if canImport(SwiftUI)
+  import Observation
+#endif
 
 /// A note, as this app keeps it.
 public struct Note: Codable, Hashable, Sendable {
@@ -20,14 +24,19 @@ public struct Note: Codable, Hashable, Sendable {
 }
 
 /// What both samples show and do: the command line reads it, SwiftUI watches it.
-@MainActor @Observable
+#if canImport(SwiftUI)
+  @Observable
+#endif
+@MainActor
 public final class NotesModel {
   /// The status in a few words.
-  public private(set) var badge: Badge
+  public private(set) var badge: Badge { didSet { changed() } }
   /// The last written first.
-  public private(set) var notes: [Record<Note>] = []
+  public private(set) var notes: [Record<Note>] = [] { didSet { changed() } }
   /// What the user has to choose.
-  public private(set) var conflicts: [Conflict<Note>] = []
+  public private(set) var conflicts: [Conflict<Note>] = [] { didSet { changed() } }
+  /// Called after each change, for whoever does not watch.
+  public var changed: @MainActor () -> Void = {}
 
   public let client: EvenkeelClient
   private let records: Records<Note>

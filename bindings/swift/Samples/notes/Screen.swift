@@ -1,7 +1,6 @@
 import Evenkeel
 import Foundation
 import NotesModel
-import Observation
 
 /// Draws the status line and does what is typed.
 @MainActor
@@ -17,8 +16,9 @@ final class Screen {
 
   func run() async {
     print("add TEXT · edit N TEXT · rm N · list · keep N mine|theirs|both · offline · online · retry · quit")
+    model.changed = { [unowned self] in show() }
+    show()
     let following = Task { await model.run() }
-    watch()
     for await line in typed() {
       shown = nil
       do {
@@ -32,14 +32,9 @@ final class Screen {
     await following.value
   }
 
-  /// Draws now, and each time that the model changes.
-  private func watch() {
-    withObservationTracking {
-      draw()
-      for conflict in model.conflicts where asked.insert(conflict.id).inserted { ask(conflict) }
-    } onChange: {
-      Task { @MainActor in self.watch() }
-    }
+  private func show() {
+    for conflict in model.conflicts where asked.insert(conflict.id).inserted { ask(conflict) }
+    draw()
   }
 
   private func draw() {

@@ -45,7 +45,8 @@ public final class EvenkeelClient: Sendable {
 
   // MARK: Lifecycle
 
-  /// Begins to sync. On a client that runs it changes nothing, on a suspended one it is ``resume()``.
+  /// Begins to sync. On a client that runs it changes nothing, on a suspended one it is
+  /// ``resume()`` without the wait.
   ///
   /// - Throws: ``ClientError``, as everything here that steers.
   public func start() throws {
@@ -61,9 +62,13 @@ public final class EvenkeelClient: Sendable {
     try await translated { try await core.suspend(deadlineMs: deadline.ms) }
   }
 
-  /// Goes on after ``suspend(within:)``.
-  public func resume() throws {
+  /// Goes on after ``suspend(within:)``, and returns when the store's files are open again. Without effect on a
+  /// client that is not suspended.
+  public func resume() async throws {
     try translated { try core.resume() }
+    for await status in statuses() where status.lifecycle != .suspended { return }
+    try Task.checkCancellation()
+    throw ClientError.closed
   }
 
   /// Ends the syncing, and returns when it has ended. ``start()`` begins anew.

@@ -78,7 +78,7 @@ extension Scenarios {
       await ended.value
       for await _ in changes {}
       _ = try? await write.verdict()
-      for call in [client.start, client.resume, client.retryNow, client.syncNow, client.tokenChanged] {
+      for call in [client.start, client.retryNow, client.syncNow, client.tokenChanged] {
         #expect(throws: ClientError.closed) { try call() }
       }
       #expect(throws: ClientError.closed) { try client.setNetwork(.up) }
@@ -91,6 +91,7 @@ extension Scenarios {
       #expect(throws: DataError.closed) { _ = try client.notes.observe("n1") }
       #expect(throws: DataError.closed) { _ = try client.notes.observePage() }
       await #expect(throws: ClientError.closed) { try await client.suspend() }
+      await #expect(throws: ClientError.closed) { try await client.resume() }
       await #expect(throws: ClientError.closed) { try await client.stop() }
       await #expect(throws: SyncOnceError.closed) { _ = try await client.syncOnce(within: .seconds(1)) }
       await #expect(throws: RequestError.closed) { _ = try await client.devices() }

@@ -138,8 +138,9 @@ struct Scenarios {
         #expect(took < .seconds(6))
         #expect(try client.status().lifecycle == .suspended)
         await #expect(throws: RequestError.suspended) { try await client.devices() }
-        try client.resume()
-        try await client.reach { $0.lifecycle == .running }
+        try await client.resume()
+        #expect(try client.status().lifecycle == .running)
+        _ = try await client.notes.get("n0")
       }
       try await writer.value
       try await client.reach { $0.state == .synced && $0.pending == 0 }
@@ -152,8 +153,8 @@ struct Scenarios {
       let before = try await world.stack.requests()
       try await Task.sleep(for: .milliseconds(300))
       #expect(try await world.stack.requests() == before)
-      try client.resume()
-      try other.resume()
+      try await client.resume()
+      try await other.resume()
       try await other.look(at: "last") { $0 != nil }
     }
   }
