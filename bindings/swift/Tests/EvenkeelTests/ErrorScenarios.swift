@@ -58,9 +58,10 @@ extension Scenarios {
         (FFI.Ai.Closed, Ai.closed), (FFI.Ai.Internal(reason: r), Ai.internal(reason: r)),
       ]),
     ]
-    let source = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-      .appending(path: "../../../ffi/src/errors.rs").standardized
-    let known = try variants(in: String(contentsOf: source, encoding: .utf8))
+    let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .appending(path: "../../../ffi/src/errors").standardized
+    let sources = try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
+    let known = try variants(in: sources.map { try String(contentsOf: $0, encoding: .utf8) }.joined(separator: "\n"))
     #expect(known.keys.sorted() == core.map(\.0).sorted())
     for (type, errors) in core {
       #expect(errors.map { caseName($0.0) } == known[type], "\(type) is complete, in the core's order")
