@@ -13,7 +13,7 @@ let core: Target = packaged
 
 let package = Package(
   name: "Evenkeel",
-  platforms: [.macOS(.v14), .iOS(.v17), .tvOS(.v17), .watchOS(.v10), .visionOS(.v1)],
+  platforms: [.macOS(.v14), .iOS(.v17)],
   products: [
     .library(name: "Evenkeel", targets: ["Evenkeel"])
   ],
@@ -23,7 +23,9 @@ let package = Package(
     .target(
       name: "EvenkeelFFI", dependencies: ["evenkeel_ffiFFI"], path: "Generated/EvenkeelFFI",
       swiftSettings: [.swiftLanguageMode(.v5)],
-      linkerSettings: packaged ? [] : [.linkedLibrary("evenkeel_ffi")]),
+      linkerSettings: packaged
+        ? [.linkedFramework("CoreFoundation"), .linkedFramework("Security"), .linkedFramework("SystemConfiguration")]
+        : [.linkedLibrary("evenkeel_ffi")]),
     .target(name: "Evenkeel", dependencies: ["EvenkeelFFI"]),
     .testTarget(name: "EvenkeelTests", dependencies: ["Evenkeel"]),
     // Samples. Samples/NotesApp is SwiftUI on the same model: for Xcode.

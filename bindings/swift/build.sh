@@ -18,22 +18,9 @@ profile=dev made=debug
 [ "$what" = bench ] && profile=release made=release
 
 generate() {
-  local generated=$here/Generated
   cargo build --quiet --locked --manifest-path "$repo/Cargo.toml" --profile "$profile" -p evenkeel-ffi -p recovery-check
-  cargo build --quiet --locked --manifest-path "$repo/bindings/bindgen/Cargo.toml" --target-dir "$target/bindgen"
   # Only the static library keeps what the generator reads, whatever the profile strips.
-  "$target/bindgen/debug/evenkeel-bindgen" generate "$target/$made/libevenkeel_ffi.a" \
-    --language swift --no-format --out-dir "$target/bindgen/swift"
-  mkdir -p "$generated/EvenkeelFFI" "$generated/evenkeel_ffiFFI"
-  # Only what changed, so that Swift does not compile it anew.
-  place "$target/bindgen/swift/evenkeel_ffi.swift" "$generated/EvenkeelFFI/evenkeel_ffi.swift"
-  place "$target/bindgen/swift/evenkeel_ffiFFI.h" "$generated/evenkeel_ffiFFI/evenkeel_ffiFFI.h"
-  printf 'module evenkeel_ffiFFI {\n  header "evenkeel_ffiFFI.h"\n  export *\n}\n' >"$target/bindgen/swift/module.modulemap"
-  place "$target/bindgen/swift/module.modulemap" "$generated/evenkeel_ffiFFI/module.modulemap"
-}
-
-place() {
-  cmp -s "$1" "$2" || cp "$1" "$2"
+  "$here/generate.sh" "$target/$made/libevenkeel_ffi.a" "$target"
 }
 
 swift_with() { # swift_with COMMAND ARG…: with the library at hand
