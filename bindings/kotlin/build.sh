@@ -75,7 +75,8 @@ case "${1:-}" in
     passed=$(($(count tests) - lost - $(count skipped)))
     [ "$status" -ne 0 ] && [ "$lost" -eq 0 ] && lost=1
     [ "$passed" -eq 0 ] && [ "$lost" -eq 0 ] && lost=1
-    echo "kotlin: $passed passed, $lost failed"
+    # On a line of its own: Maven leaves one open.
+    printf '\nkotlin: %s passed, %s failed\n' "$passed" "$lost"
     [ "$lost" -eq 0 ]
     ;;
   package)
