@@ -47,18 +47,28 @@ fn a_circuit_between_two_rejects_has_not_recovered() {
 /// Pulls work and the data is up to date, but only because the client asks again and again.
 #[test]
 fn a_client_that_only_polls_has_not_recovered() {
-    let settings = ["--set", "heartbeat_ms=300"];
-    let (_stack, urls) = stack(&settings);
-    let path = "/faults/replay_store_down";
-    control(url(&urls, "control"), "PUT", path, "true");
-    let (code, report) = verify(&urls, "20s");
-    assert_eq!(code, Some(1), "{report}");
-    let client = criterion(&report, "client");
-    assert_eq!(client["state"], "fail", "{report}");
-    let evidence = client["evidence"].as_str().unwrap();
-    assert!(evidence.contains("polling"), "{evidence}");
-    assert_eq!(criterion(&report, "circuit")["state"], "pass", "{report}");
-    control(url(&urls, "control"), "PUT", path, "false");
-    let (code, report) = verify(&urls, "90s");
-    assert_eq!(code, Some(0), "{report}");
+    let faults = [
+        // A proxy that holds the stream back.
+        ("stream_headers_never", "true"),
+        // Tickets cannot be used up.
+        ("replay_store_down", "true"),
+        // Streams that break at once.
+        ("stream_flaps", r#"{"after_ms":1,"how":"reset"}"#),
+    ];
+    common::in_turns(faults.to_vec(), 3, |(fault, value)| {
+        let (_stack, urls) = stack(&["--set", "heartbeat_ms=300"]);
+        let (control_url, path) = (url(&urls, "control"), format!("/faults/{fault}"));
+        control(control_url, "PUT", &path, value);
+        let (code, report) = verify(&urls, "20s");
+        assert_eq!(code, Some(1), "{fault}: {report}");
+        let client = criterion(&report, "client");
+        assert_eq!(client["state"], "fail", "{fault}: {report}");
+        let evidence = client["evidence"].as_str().unwrap();
+        assert!(evidence.contains("polling"), "{fault}: {evidence}");
+        let circuit = &criterion(&report, "circuit")["state"];
+        assert_eq!(circuit, "pass", "{fault}: {report}");
+        control(control_url, "DELETE", &path, "");
+        let (code, report) = verify(&urls, "90s");
+        assert_eq!(code, Some(0), "{fault}: {report}");
+    });
 }

@@ -140,39 +140,85 @@ fn incident((fault, value, cause): (&'static str, &'static str, &'static str)) {
 }
 
 #[test]
-fn secrets_that_do_not_open_what_was_stored_are_named() {
-    in_turns(
-        vec!["another secret, of more than thirty-two bytes", "short"],
-        2,
-        |secret| {
-            let (_stack, urls) = stack(&[
-                "--set",
-                "ai_rate_limit_requests=100000",
-                "--set",
-                "heartbeat_ms=300",
-            ]);
-            control(url(&urls, "edge"), "POST", "/api/v1/auth/connect", KEY);
-            // Changed without an overlap, and one that cannot be used at all.
-            let path = "/secrets/KEY_ENCRYPTION_SECRET";
-            control(url(&urls, "control"), "PUT", path, &format!("\"{secret}\""));
-            let using = Using::start(url(&urls, "edge"));
-            let output = ask(&urls, &["triage", "--sample", "2s"]);
-            using.stop();
-            assert_eq!(
-                output.status.code(),
-                Some(1),
-                "{secret}: {}",
-                stderr(&output)
-            );
-            let report = lines(&output).remove(0);
-            let first = &report["findings"][0];
-            assert_eq!(first["id"], "secrets", "{secret}: {report}");
-            let next = first["next_steps"].to_string();
-            for words in ["KEY_ENCRYPTION_SECRET_PREV", "overlap"] {
-                assert!(next.contains(words), "{secret}: {next}");
-            }
+fn secrets_and_session_storage_that_fail_are_named_by_their_counters() {
+    let cases = [
+        // An active secret that is too short to encrypt with.
+        Configured {
+            change: ("/secrets/KEY_ENCRYPTION_SECRET", "\"short\""),
+            counter: "invalidEncryptionSecret",
+            id: "secrets",
+            next: &[
+                "Validate KEY_ENCRYPTION_SECRET",
+                "KEY_ENCRYPTION_SECRET_PREV",
+                "overlap",
+            ],
         },
-    );
+        // A new active secret, and what was stored under the old one cannot be opened any more.
+        Configured {
+            change: ("/secrets/KEY_ENCRYPTION_SECRET", ANOTHER_SECRET),
+            counter: "decryptFailures",
+            id: "secrets",
+            next: &[
+                "Validate KEY_ENCRYPTION_SECRET",
+                "KEY_ENCRYPTION_SECRET_PREV",
+                "overlap",
+            ],
+        },
+        // Sessions cannot be kept.
+        Configured {
+            change: ("/faults/edge_kv_read_only", "true"),
+            counter: "kvFailures",
+            id: "kv_unavailable",
+            next: &["KV"],
+        },
+    ];
+    in_turns(cases.to_vec(), 3, misconfigured);
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Configured {
+    change: (&'static str, &'static str),
+    /// What rises in the edge.
+    counter: &'static str,
+    id: &'static str,
+    next: &'static [&'static str],
+}
+
+fn misconfigured(case: Configured) {
+    let (_stack, urls) = stack(&[
+        "--set",
+        "ai_rate_limit_requests=100000",
+        "--set",
+        "heartbeat_ms=300",
+    ]);
+    let (edge, control_url) = (url(&urls, "edge"), url(&urls, "control"));
+    control(edge, "POST", "/api/v1/auth/connect", KEY);
+    let (path, body) = case.change;
+    control(control_url, "PUT", path, body);
+    let triage = || {
+        let output = ask(&urls, &["triage", "--sample", "1s"]);
+        (output.status.code(), lines(&output).remove(0))
+    };
+    // Connecting is what writes; using is what reads.
+    let (path, body) = match case.counter {
+        "kvFailures" => ("/api/v1/auth/connect", KEY),
+        _ => ("/api/v1/ai/analyze", r#"{"content":"milk"}"#),
+    };
+    let using = Using::start_with(edge, path, body);
+    let (code, report) = triage();
+    using.stop();
+    assert_eq!(code, Some(1), "{case:?}: {report}");
+    let first = &report["findings"][0];
+    assert_eq!(first["id"], case.id, "{case:?}: {report}");
+    let evidence = first["evidence"].to_string();
+    assert!(evidence.contains(case.counter), "{case:?}: {evidence}");
+    let next = first["next_steps"].to_string();
+    for words in case.next {
+        assert!(next.contains(words), "{case:?}: {next}");
+    }
+    // What was counted once and stands still is over.
+    let (code, report) = triage();
+    assert_eq!(code, Some(0), "{case:?}: {report}");
 }
 
 /// Somebody who uses the AI all the time.
@@ -180,11 +226,15 @@ struct Using(Arc<AtomicBool>, JoinHandle<()>);
 
 impl Using {
     fn start(edge: &str) -> Self {
+        Self::start_with(edge, "/api/v1/ai/analyze", r#"{"content":"milk"}"#)
+    }
+
+    fn start_with(edge: &str, path: &'static str, body: &'static str) -> Self {
         let (edge, over) = (edge.to_owned(), Arc::new(AtomicBool::new(false)));
         let seen = Arc::clone(&over);
         let thread = std::thread::spawn(move || {
             while !seen.load(Ordering::Relaxed) {
-                exchange(&edge, "POST", "/api/v1/ai/analyze", r#"{"content":"milk"}"#);
+                exchange(&edge, "POST", path, body);
             }
         });
         Self(over, thread)
@@ -197,3 +247,4 @@ impl Using {
 }
 
 const KEY: &str = r#"{"provider":"gemini","apiKey":"sk-user-7"}"#;
+const ANOTHER_SECRET: &str = "\"another-secret-that-is-long-enough-32\"";
