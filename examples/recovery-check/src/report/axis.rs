@@ -7,7 +7,7 @@ use super::words::{date_and_time, time};
 pub(crate) const WIDTH: f64 = 1000.0;
 /// Where the plot is; left of it are names, right of it figures.
 pub(crate) const LEFT: f64 = 176.0;
-pub(crate) const RIGHT: f64 = 876.0;
+pub(crate) const RIGHT: f64 = 836.0;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Axis {
