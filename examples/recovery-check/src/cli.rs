@@ -122,12 +122,17 @@ pub(crate) struct Status {
 The first line is the status at the start, the last one the status at the end; SIGINT or SIGTERM ends
 it in the same way.
 
+With --tui it is a screen instead, with the origin's readiness (--origin), the edge's counters and a log of
+what changed; q or Ctrl-C ends it. What cannot be seen is shown as unknown. Logs are shown only where standard
+error goes elsewhere: 2>watch.log.
+
 With --store it is one more process on an app's store: `pending` is what the app's users wrote and the
 service has not, and it falls as that is sent, by the app or, where none runs, by this command.
 
 Examples:
   recovery-check watch --edge https://sync.example.com --for 10m --format jsonl
-  recovery-check watch --edge https://sync.example.com --store notes.db --account demo")]
+  recovery-check watch --edge https://sync.example.com --store notes.db --account demo
+  recovery-check watch --tui --edge http://127.0.0.1:8787 --origin http://127.0.0.1:3000")]
 pub(crate) struct Watch {
     /// Watch over this app's store; without this, a client with a copy of its own in memory.
     #[arg(long, value_name = "PATH", requires = "account")]
@@ -138,6 +143,12 @@ pub(crate) struct Watch {
     /// How long to watch, such as 30s or 5m; without this, until interrupted.
     #[arg(long = "for", value_name = "SPAN", value_parser = humantime::parse_duration)]
     pub(crate) span: Option<Duration>,
+    /// Live on this terminal, with the service's readiness and counters; NO_COLOR is honoured.
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) tui: bool,
+    /// With --tui, how often to look at /ready and the counters, from 100ms to 1h.
+    #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = interval, requires = "tui")]
+    pub(crate) interval: Duration,
     /// How to write the lines. A line of `jsonl` has: event, at_ms, elapsed_ms, state, link, cause,
     /// layer, attempt, next_attempt_in_ms, cursor, pending, lifecycle.
     #[arg(long, value_enum, default_value_t = LineFormat::Text)]

@@ -6,6 +6,7 @@ mod demo;
 mod drill;
 mod exit;
 mod handshake;
+mod live;
 mod output;
 mod probe;
 mod record;
@@ -17,9 +18,11 @@ mod triage;
 mod verify;
 mod watch;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command};
 use exit::{Failed, Outcome};
@@ -30,8 +33,14 @@ pub(crate) const USER_AGENT: &str = concat!("recovery-check/", env!("CARGO_PKG_V
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Standard output belongs to the answers; whatever is logged goes beside it.
+    // On a screen of its own it would be written into the picture.
+    let tui = matches!(&cli.command, Command::Watch(watch) if watch.tui);
+    let filter = match tui && std::io::stderr().is_terminal() {
+        true => EnvFilter::new("off"),
+        false => EnvFilter::from_default_env(),
+    };
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(output::is_capable(&std::io::stderr()) && output::colours_wanted())
         // With nobody at the other end of standard error there is nothing to be done about it.

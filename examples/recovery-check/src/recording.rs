@@ -4,11 +4,15 @@
 //! the middle of a line is still one. Nothing in it is secret: no token, no ticket, no cookie, no
 //! content of records; of addresses only scheme, host and port.
 
+use std::time::Instant;
+
+use evenkeel::Status;
 use evenkeel_proto::wire::{EdgeMetrics, Ready};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::probe::Readiness;
+use crate::probe::{Kind, Readiness, Trouble};
+use crate::status_line::{elapsed_ms, wall_ms};
 
 /// The first line of each run of `record`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -38,7 +42,13 @@ pub(crate) struct Sample {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Seen<T> {
-    Unknown { unknown: String },
+    Unknown {
+        unknown: String,
+        /// It was asked, and what came is no answer: that counts against the service, while what
+        /// nobody may ask counts for nothing.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        failed: bool,
+    },
     Known(T),
 }
 
@@ -46,6 +56,26 @@ impl<T> Seen<T> {
     pub(crate) fn unknown(why: impl Into<String>) -> Self {
         Self::Unknown {
             unknown: why.into(),
+            failed: false,
+        }
+    }
+
+    /// What a probe brought; `missing` is why it was not sent, if it was not.
+    pub(crate) fn of(probed: Option<Result<T, Trouble>>, missing: &str) -> Self {
+        match probed {
+            None => Self::unknown(missing),
+            Some(Ok(value)) => Self::Known(value),
+            Some(Err(trouble)) => Self::Unknown {
+                failed: trouble.kind != Kind::NotTold,
+                unknown: trouble.to_string(),
+            },
+        }
+    }
+
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Seen<U> {
+        match self {
+            Self::Known(value) => Seen::Known(change(value)),
+            Self::Unknown { unknown, failed } => Seen::Unknown { unknown, failed },
         }
     }
 
@@ -112,6 +142,20 @@ pub(crate) struct StatusRead {
     pub(crate) link: String,
     pub(crate) cause: Option<String>,
     pub(crate) layer: Option<String>,
+}
+
+impl StatusRead {
+    /// As it would be read back.
+    pub(crate) fn of(status: &Status, begun: Instant) -> Self {
+        Self {
+            at_ms: wall_ms(),
+            elapsed_ms: elapsed_ms(begun),
+            state: status.state.to_string(),
+            link: status.link.to_string(),
+            cause: status.cause.map(|cause| cause.to_string()),
+            layer: status.layer.map(|layer| layer.to_string()),
+        }
+    }
 }
 
 /// A line as it is read back.
@@ -204,7 +248,7 @@ mod tests {
             panic!("{text}")
         };
         assert_eq!(back.ready.known().unwrap().status, 200);
-        assert!(matches!(back.edge, Seen::Unknown { unknown } if unknown == "nobody answers"));
+        assert!(matches!(back.edge, Seen::Unknown { unknown, .. } if unknown == "nobody answers"));
         let line = serde_json::from_str(r#"{"event":"weather","sun":true}"#).unwrap();
         assert!(matches!(line, Line::Other));
     }

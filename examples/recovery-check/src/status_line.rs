@@ -56,7 +56,8 @@ pub(crate) fn describe(status: &Status) -> String {
     format!("{}{}", status.state, details(status))
 }
 
-fn details(status: &Status) -> String {
+/// What follows the state's name.
+pub(crate) fn details(status: &Status) -> String {
     let mut text = String::new();
     let mut add = |part: String| {
         text.push_str("  ");

@@ -10,15 +10,22 @@ use tokio::time::sleep;
 use crate::cli::{self, LineFormat, OneFormat};
 use crate::connect::{connect, connect_to};
 use crate::exit::{Failed, Outcome};
+use crate::live;
 use crate::output::Output;
 use crate::stack::shutdown_signal;
 use crate::status_line::{StatusLine, clock, words};
 
 pub(crate) async fn watch(service: &cli::Service, args: cli::Watch) -> Result<Outcome, Failed> {
+    if args.tui {
+        live::check_terminal()?;
+    }
     let client = match (&args.store, &args.account) {
         (Some(store), Some(account)) => connect_to(service, store, account).await?,
         _ => connect(service)?,
     };
+    if args.tui {
+        return live::run(service, &args, client).await;
+    }
     let printer = Printer::new(args.format);
     let mut interrupted = pin!(shutdown_signal()?);
     let mut over = pin!(async {

@@ -27,31 +27,59 @@ fn help_teaches_and_needs_no_service() {
     ] {
         assert!(text.contains(word), "{word} is missing in:\n{text}");
     }
-    for (command, words) in [
-        ("watch", &["Example", "first line", "SIGTERM"][..]),
-        ("status", &["Example", "synced", "degraded", "Exit codes"]),
-        ("demo", &["Example", "criteria"]),
-        ("triage", &["Example", "Exit codes", "--server-log"]),
-        ("verify", &["Example", "Exit codes", "polling never passes"]),
-        ("handshake", &["Example", "Exit codes", "first_heartbeat"]),
-        ("record", &["Example", "Exit codes", "/ready"]),
-        ("report", &["Example", "Exit codes", "paper"]),
-    ] {
-        let output = self::command(&[command, "--help"])
+    let mut seen = Vec::new();
+    let mut left: Vec<Vec<String>> = subcommands(&text).map(|name| vec![name]).collect();
+    assert!(left.len() >= 9, "{left:?}");
+    while let Some(path) = left.pop() {
+        let words: Vec<_> = path.iter().map(String::as_str).collect();
+        let output = self::command(&[&words[..], &["--help"]].concat())
             .env("EVENKEEL_EDGE", "https://me:pw@example.com")
             .output()
             .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{path:?}");
         let text = String::from_utf8(output.stdout).unwrap();
+        assert!(!text.contains("pw@"), "the environment is not told");
+        let before = left.len();
+        left.extend(subcommands(&text).map(|name| [&path[..], &[name]].concat()));
+        assert!(
+            left.len() > before || text.contains("Example"),
+            "{path:?} has no example:\n{text}"
+        );
+        seen.push((path.join(" "), text));
+    }
+    for (command, words) in [
+        ("watch", &["first line", "SIGTERM", "--tui"][..]),
+        ("status", &["synced", "degraded", "Exit codes"]),
+        ("demo", &["criteria"]),
+        ("triage", &["Exit codes", "--server-log"]),
+        ("verify", &["Exit codes", "polling never passes"]),
+        ("handshake", &["Exit codes", "first_heartbeat"]),
+        ("record", &["Exit codes", "Nothing secret"]),
+        ("report", &["Exit codes", "no scripts"]),
+        (
+            "stack",
+            &["circuit_open_ms", "origin_refuses", "PUT /faults"],
+        ),
+    ] {
+        let (_, text) = seen.iter().find(|(name, _)| name == command).unwrap();
         for word in words {
             assert!(text.contains(word), "{word} is missing in:\n{text}");
         }
-        assert!(!text.contains("pw@"), "the environment is not told");
     }
-    let output = run(&["stack", "--help"]);
-    let text = String::from_utf8(output.stdout).unwrap();
-    for word in ["circuit_open_ms", "origin_refuses", "PUT /faults"] {
-        assert!(text.contains(word), "{word} is missing");
-    }
+}
+
+/// The names below `Commands:`, each two columns in.
+fn subcommands(help: &str) -> impl Iterator<Item = String> {
+    let below = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = below
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| {
+            let name = line
+                .strip_prefix("  ")
+                .filter(|rest| !rest.starts_with(' '))?;
+            name.split_whitespace().next()
+        });
+    names.filter(|name| *name != "help").map(str::to_owned)
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::output::Output;
 use crate::recording::{Begin, End, Written, place};
 use crate::stack::shutdown_signal;
 use crate::status_line::{StatusLine, elapsed_ms, seconds, wall_ms};
-use sample::samples;
+pub(crate) use sample::samples;
 
 pub(crate) async fn run(service: &cli::Service, args: cli::Record) -> Result<Outcome, Failed> {
     let client = connect(service)?;

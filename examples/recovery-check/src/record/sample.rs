@@ -34,17 +34,11 @@ pub(crate) fn samples(probe: Probe, every: Duration, begun: Instant) -> mpsc::Re
 }
 
 async fn ready(probe: &Probe) -> Seen<ReadyAnswer> {
-    match probe.ready().await {
-        None => Seen::unknown("no --origin was given"),
-        Some((Ok(seen), _)) => Seen::Known(ReadyAnswer::new(seen)),
-        Some((Err(trouble), _)) => Seen::unknown(trouble.to_string()),
-    }
+    let probed = probe.ready().await.map(|(answer, _)| answer);
+    Seen::of(probed, "no --origin was given").map(ReadyAnswer::new)
 }
 
 async fn edge(probe: &Probe) -> Seen<EdgeMetrics> {
-    match probe.metrics().await {
-        None => Seen::unknown("no --edge was given"),
-        Some(Ok(counted)) => Seen::Known(counted.metrics),
-        Some(Err(trouble)) => Seen::unknown(trouble.to_string()),
-    }
+    let probed = probe.metrics().await;
+    Seen::of(probed, "no --edge was given").map(|counted| counted.metrics)
 }

@@ -67,6 +67,23 @@ impl Counters {
         still.map(|s| s.name.as_str()).collect()
     }
 
+    /// Each counter with its value when it was last seen, most important group first.
+    pub(crate) fn all(&self) -> Vec<(&Series, u64)> {
+        let values = self.latest.values();
+        let values =
+            values.filter_map(|(i, value)| Some((self.series.get(*i)?, value.unwrap_or(0))));
+        let mut all: Vec<_> = values.collect();
+        all.sort_by_key(|(s, _)| GROUPS.iter().position(|g| *g == s.group));
+        all
+    }
+
+    /// When each rose before this time is no longer needed; by how much in all is kept.
+    pub(crate) fn forget(&mut self, before: u64) {
+        for series in &mut self.series {
+            series.rises.retain(|rise| rise.to >= before);
+        }
+    }
+
     /// Whether they could be seen at all.
     pub(crate) fn seen(&self) -> bool {
         self.seen_at.is_some()

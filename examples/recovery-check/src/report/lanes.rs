@@ -69,10 +69,9 @@ impl Lane {
         self.open = false;
     }
 
-    /// The worst level within this time, and what it was; `None` where nothing was recorded.
-    pub(crate) fn worst(&self, from: u64, to: u64) -> Option<&Span> {
-        let within = self.spans.iter().filter(|s| s.to >= from && s.from <= to);
-        within.max_by_key(|span| span.level)
+    /// What is so now; `None` where nobody told.
+    pub(crate) fn now(&self) -> Option<&Span> {
+        self.spans.last().filter(|_| self.open)
     }
 
     /// How long it was at this level.
@@ -140,9 +139,9 @@ mod tests {
             ]
         );
         assert_eq!(lane.time_at(Level::Bad), 5);
-        assert_eq!(lane.worst(0, 3).unwrap().what, "fine");
-        assert_eq!(lane.worst(3, 5).unwrap().what, "down");
-        assert!(lane.worst(10, 12).is_none());
+        assert!(lane.now().is_none(), "it was closed");
+        lane.see(23, Level::Good, "fine");
+        assert_eq!(lane.now().unwrap().from, 23);
     }
 
     #[test]

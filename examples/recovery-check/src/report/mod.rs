@@ -1,16 +1,16 @@
 //! `report`: one HTML page of a recording, for those who were not there.
 
-mod axis;
-mod counters;
+pub(crate) mod axis;
+pub(crate) mod counters;
 mod findings;
-mod lanes;
+pub(crate) mod lanes;
 mod page;
-mod rates;
+pub(crate) mod rates;
 mod read;
-mod story;
+pub(crate) mod story;
 mod timeline;
 mod verdict;
-mod words;
+pub(crate) mod words;
 
 use std::fs;
 use std::io::{self, Write as _};

@@ -8,10 +8,12 @@ use super::counters::{CIRCUIT, REJECTS};
 use super::findings::findings;
 use super::lanes::Level;
 use super::story::{Episode, Story, episodes};
-use super::verdict::{Criterion, State, Verdict};
+use super::verdict::Verdict;
 use super::words::{count, date_and_time, esc, number, span, time};
 use super::{rates, timeline};
+use crate::handshake::State;
 use crate::triage::{Finding, Severity};
+use crate::verify::criteria::Criterion;
 
 pub(crate) fn html(
     story: &Story,
@@ -125,6 +127,7 @@ fn judged(page: &mut String, criteria: &[Criterion], window: Duration) {
         id,
         state,
         evidence,
+        ..
     } in criteria
     {
         let (class, word) = match state {

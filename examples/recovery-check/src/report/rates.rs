@@ -95,7 +95,7 @@ fn draw(svg: &mut String, story: &Story, axis: Axis, series: &Series, top: f64) 
     );
 }
 
-fn rate_words(per_s: f64) -> String {
+pub(crate) fn rate_words(per_s: f64) -> String {
     match per_s {
         10.0.. => format!("{per_s:.0}/s"),
         0.5.. => format!("{per_s:.1}/s"),
@@ -104,12 +104,12 @@ fn rate_words(per_s: f64) -> String {
 }
 
 /// A counter's rate in equal parts of the time.
-struct Buckets {
-    per_s: Vec<f64>,
+pub(crate) struct Buckets {
+    pub(crate) per_s: Vec<f64>,
 }
 
 impl Buckets {
-    fn of(axis: Axis, interval_ms: u64, rises: &[Rise]) -> Self {
+    pub(crate) fn of(axis: Axis, interval_ms: u64, rises: &[Rise]) -> Self {
         let whole = axis.to - axis.from;
         let n = (whole / interval_ms.max(1)).clamp(1, BUCKETS_MAX) as usize;
         let each = whole as f64 / n as f64;

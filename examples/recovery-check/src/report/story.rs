@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::counters::{CIRCUIT, Counters, OPENS};
 use super::lanes::{Lane, Level};
 use super::read::Unread;
+use super::verdict::Replay;
 use super::words::{YEAR_9999_MS, span};
 use crate::probe::{Health, Readiness};
 use crate::recording::{Begin, Line, Sample, Seen, StatusRead};
@@ -29,7 +30,8 @@ pub(crate) struct Story {
     pub(crate) unread: Unread,
     /// The origin at its worst.
     pub(crate) worst_ready: Option<Readiness>,
-    pub(crate) last_link: String,
+    /// The exit criteria, judged as `verify` would have.
+    pub(crate) replay: Replay,
     client_cause: Option<String>,
     clock: Option<Clock>,
 }
@@ -51,7 +53,7 @@ impl Story {
             unseen: BTreeMap::new(),
             unread: Unread::default(),
             worst_ready: None,
-            last_link: String::new(),
+            replay: Replay::new(),
             client_cause: None,
             clock: None,
         }
@@ -90,6 +92,7 @@ impl Story {
         self.clock?;
         self.unread = unread;
         self.close();
+        self.replay.end(self.to);
         // What this build of the origin never told of is no row.
         let told = |lane: &Lane| lane.spans.iter().any(|span| span.level != Level::Unknown);
         self.origin.retain(|lane| lane.name == READY || told(lane));
@@ -132,6 +135,7 @@ impl Story {
 
     fn gap(&mut self, until: u64) {
         self.close();
+        self.replay.gap(self.to);
         let until = until.clamp(self.to, YEAR_9999_MS);
         if self.gaps.len() < GAPS_MAX {
             self.gaps.push((self.to, until));
@@ -141,7 +145,6 @@ impl Story {
             clock.at = until;
         }
         self.client_cause = None;
-        self.last_link.clear();
     }
 
     fn close(&mut self) {
@@ -164,18 +167,19 @@ impl Story {
             other => (Level::Unknown, other.to_owned()),
         };
         self.client.see(self.to, level, &what);
+        self.replay.client(self.to, &status);
         self.client_cause = status.cause;
-        self.last_link = status.link;
     }
 
     fn sample(&mut self, sample: Sample) {
         self.samples += 1;
+        self.replay.sample(self.to, &sample);
         let ready = match sample.ready {
             Seen::Known(answer) => Ok(Readiness {
                 status: answer.status,
                 ready: answer.body,
             }),
-            Seen::Unknown { unknown } => Err(unknown),
+            Seen::Unknown { unknown, .. } => Err(unknown),
         };
         for lane in &mut self.origin {
             match &ready {
@@ -198,7 +202,7 @@ impl Story {
             Err(why) => self.count_unseen(READY, &why),
         }
         match &sample.edge {
-            Seen::Unknown { unknown } => {
+            Seen::Unknown { unknown, .. } => {
                 self.count_unseen("/api/v1/metrics", unknown);
                 // What the client was told is evidence too.
                 if self.client_cause.as_deref() == Some("circuit_open") {

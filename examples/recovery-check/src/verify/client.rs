@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use evenkeel::{Lifecycle, Link, Status, SyncClient, SyncState};
 use tokio::task::AbortHandle;
 
-use super::criteria::Seen;
+use super::criteria::ClientSeen;
 use crate::cli;
 use crate::connect::connect;
 use crate::exit::Failed;
@@ -43,13 +43,13 @@ impl Watched {
     }
 
     /// How it is, and what else it was since it was last asked.
-    pub(crate) fn look(&self) -> Seen {
+    pub(crate) fn look(&self) -> ClientSeen {
         let strayed = self
             .strayed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        Seen::of(&self.client.status(), strayed)
+        ClientSeen::of(&self.client.status(), strayed)
     }
 
     pub(crate) async fn stop(self) {

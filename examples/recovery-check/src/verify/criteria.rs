@@ -6,23 +6,23 @@ use evenkeel::{Link, Status, SyncState};
 use serde::Serialize;
 
 use crate::handshake::State;
-use crate::probe::{Counted, Health, Kind, Proxied, Readiness, Trouble};
+use crate::probe::{Counted, Health, Proxied, Readiness, Trouble};
+use crate::recording::Seen;
 use crate::status_line::describe;
 
 /// One look at everything.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
-    /// `None`: nobody said where the origin is.
-    pub(crate) ready: Option<Result<Readiness, Trouble>>,
-    pub(crate) counted: Result<Counted, Trouble>,
+    pub(crate) ready: Seen<Readiness>,
+    pub(crate) counted: Seen<Counted>,
     /// `None`: not asked this time.
     pub(crate) proxied: Option<Result<Proxied, Trouble>>,
-    pub(crate) client: Seen,
+    pub(crate) client: ClientSeen,
 }
 
-/// What the client of ours says.
+/// What a client says of itself.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct ClientSeen {
     pub(crate) state: SyncState,
     pub(crate) link: Link,
     pub(crate) words: String,
@@ -30,7 +30,7 @@ pub(crate) struct Seen {
     pub(crate) strayed: Option<String>,
 }
 
-impl Seen {
+impl ClientSeen {
     pub(crate) fn of(status: &Status, strayed: Option<String>) -> Self {
         Self {
             state: status.state,
@@ -110,9 +110,20 @@ impl Criteria {
     }
 
     pub(crate) fn observe(&mut self, at_ms: u64, sample: Sample) {
-        let (state, evidence) = self.judge_ready(sample.ready.as_ref());
+        self.observe_service(at_ms, sample.ready, sample.counted, sample.proxied);
+        self.observe_client(at_ms, sample.client);
+    }
+
+    pub(crate) fn observe_service(
+        &mut self,
+        at_ms: u64,
+        ready: Seen<Readiness>,
+        counted: Seen<Counted>,
+        proxied: Option<Result<Proxied, Trouble>>,
+    ) {
+        let (state, evidence) = self.judge_ready(ready);
         self.ready.set(at_ms, state, evidence);
-        let (state, evidence) = self.judge_circuit(sample.counted, sample.proxied);
+        let (state, evidence) = self.judge_circuit(counted, proxied);
         if state == State::Fail {
             // Whatever worked before says nothing about what comes.
             self.last_proxied = self
@@ -121,7 +132,10 @@ impl Criteria {
                 .filter(|seen| !matches!(seen, Ok(Proxied::Worked)));
         }
         self.circuit.set(at_ms, state, evidence);
-        let (state, evidence) = judge_client(sample.client);
+    }
+
+    pub(crate) fn observe_client(&mut self, at_ms: u64, client: ClientSeen) {
+        let (state, evidence) = judge_client(client);
         self.client.set(at_ms, state, evidence);
     }
 
@@ -160,14 +174,14 @@ impl Criteria {
         }
     }
 
-    fn judge_ready(&self, ready: Option<&Result<Readiness, Trouble>>) -> (State, String) {
+    fn judge_ready(&self, ready: Seen<Readiness>) -> (State, String) {
         let ready = match ready {
-            None => {
-                let why = "not asked: give --origin URL or set EVENKEEL_ORIGIN";
-                return (State::Unknown, why.to_owned());
-            }
-            Some(Err(trouble)) => return (State::Fail, format!("GET /ready: {trouble}")),
-            Some(Ok(ready)) => ready,
+            Seen::Unknown {
+                unknown,
+                failed: true,
+            } => return (State::Fail, format!("GET /ready: {unknown}")),
+            Seen::Unknown { unknown, .. } => return (State::Unknown, unknown),
+            Seen::Known(ready) => ready,
         };
         if !ready.is_ready() {
             return (State::Fail, ready.words());
@@ -189,27 +203,29 @@ impl Criteria {
 
     fn judge_circuit(
         &mut self,
-        counted: Result<Counted, Trouble>,
+        counted: Seen<Counted>,
         proxied: Option<Result<Proxied, Trouble>>,
     ) -> (State, String) {
         if proxied.is_some() {
             self.last_proxied = proxied;
         }
         let counted = match counted {
-            Ok(counted) => Some(counted),
-            Err(trouble) if trouble.kind == Kind::NotTold => None,
-            Err(trouble) => return (State::Fail, format!("GET /api/v1/metrics: {trouble}")),
+            Seen::Known(now) => {
+                let before = self.last_counted.replace(now.clone());
+                if let Some(failed) = failed_counters(before.as_ref(), &now) {
+                    return (State::Fail, failed);
+                }
+                Ok(now)
+            }
+            Seen::Unknown {
+                unknown,
+                failed: true,
+            } => return (State::Fail, format!("GET /api/v1/metrics: {unknown}")),
+            Seen::Unknown { unknown, .. } => {
+                self.last_counted = None;
+                Err(unknown)
+            }
         };
-        let before = match &counted {
-            Some(counted) => self.last_counted.replace(counted.clone()),
-            None => self.last_counted.take(),
-        };
-        if let Some(failed) = counted
-            .as_ref()
-            .and_then(|now| failed_counters(before.as_ref(), now))
-        {
-            return (State::Fail, failed);
-        }
         // Counters stand still when nobody asks, too: a circuit between two rejects looks closed.
         let proof = match &self.last_proxied {
             Some(Ok(Proxied::Worked)) => "a pull through the edge works",
@@ -220,7 +236,7 @@ impl Criteria {
             None => return (State::Fail, "no answer from upstream since then".to_owned()),
         };
         match counted {
-            Some(now) => {
+            Ok(now) => {
                 let totals = &now.metrics.metrics;
                 let words = format!(
                     "closed, opens stand at {}, rejects at {}; {proof}",
@@ -228,10 +244,7 @@ impl Criteria {
                 );
                 (State::Pass, words)
             }
-            None => (
-                State::Unknown,
-                format!("the counters are told on the edge's own machine only; {proof}"),
-            ),
+            Err(unknown) => (State::Unknown, format!("{unknown}; {proof}")),
         }
     }
 }
@@ -255,7 +268,7 @@ fn failed_counters(before: Option<&Counted>, now: &Counted) -> Option<String> {
     (now.circuit_open() == Some(true)).then(|| "open".to_owned())
 }
 
-fn judge_client(seen: Seen) -> (State, String) {
+fn judge_client(seen: ClientSeen) -> (State, String) {
     let there = matches!(seen.state, SyncState::Synced | SyncState::Syncing);
     match seen.strayed {
         Some(strayed) => (State::Fail, format!("was {strayed}, is {}", seen.words)),

@@ -5,24 +5,25 @@ use std::time::Duration;
 use evenkeel::{Link, SyncState};
 use serde_json::{Value, json};
 
-use super::criteria::{Allowed, Criteria, Sample, Seen};
+use super::criteria::{Allowed, ClientSeen, Criteria, Sample};
 use crate::handshake::State;
-use crate::probe::{Counted, Kind, Phase, Proxied, Readiness, Refusal, Trouble};
+use crate::probe::{Counted, Proxied, Readiness, Refusal, Trouble};
+use crate::recording::Seen;
 
-fn readiness(redis: Value) -> Option<Result<Readiness, Trouble>> {
+fn readiness(redis: Value) -> Seen<Readiness> {
     let ready =
         json!({ "ok": true, "dependencies": { "database": { "ok": true }, "redis": redis } });
     let ready = serde_json::from_value(ready).unwrap();
-    Some(Ok(Readiness { status: 200, ready }))
+    Seen::Known(Readiness { status: 200, ready })
 }
 
-fn counted(requests: u64, opens: u64, rejects: u64, open: bool) -> Result<Counted, Trouble> {
+fn counted(requests: u64, opens: u64, rejects: u64, open: bool) -> Seen<Counted> {
     let metrics = json!({
         "metrics": { "requests": requests, "vpsProxyCircuitOpens": opens,
                      "vpsProxyCircuitRejects": rejects },
         "vpsProxyCircuit": { "open": open },
     });
-    Ok(Counted {
+    Seen::Known(Counted {
         metrics: serde_json::from_value(metrics).unwrap(),
     })
 }
@@ -37,8 +38,8 @@ fn refused(cause: &str) -> Option<Result<Proxied, Trouble>> {
     })))
 }
 
-fn client(state: SyncState, link: Link) -> Seen {
-    Seen {
+fn client(state: SyncState, link: Link) -> ClientSeen {
+    ClientSeen {
         state,
         link,
         words: format!("{state} {link}"),
@@ -184,7 +185,7 @@ fn a_client_that_polls_or_strayed_does_not_pass() {
 
 #[test]
 fn what_cannot_be_told_is_unknown_until_it_is_allowed_and_a_refusal_counts_all_the_same() {
-    let untold = || with(|s| s.counted = Err(Trouble::new(Phase::Http, Kind::NotTold, "404")));
+    let untold = || with(|s| s.counted = Seen::unknown("404"));
     let (now, criteria) = held(Allowed::default(), vec![untold(), untold()]);
     assert_eq!(now, [Some(0), Some(1)]);
     assert_eq!(criteria.circuit.state, State::Unknown);
@@ -200,11 +201,11 @@ fn what_cannot_be_told_is_unknown_until_it_is_allowed_and_a_refusal_counts_all_t
     assert_eq!(now, [None]);
     assert_eq!(criteria.circuit.state, State::Fail);
 
-    let nowhere = with(|s| s.ready = None);
+    let nowhere = with(|s| s.ready = Seen::unknown("nobody said where"));
     assert!(!held(allowed(), vec![nowhere]).1.is_known_enough());
     let bare = with(|s| {
         let ready = serde_json::from_value(json!({ "ok": true })).unwrap();
-        s.ready = Some(Ok(Readiness { status: 200, ready }));
+        s.ready = Seen::Known(Readiness { status: 200, ready });
     });
     assert_eq!(held(allowed(), vec![bare]).1.ready.state, State::Unknown);
 }

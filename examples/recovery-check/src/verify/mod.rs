@@ -1,7 +1,7 @@
 //! `verify`: whether an outage is over, by the runbook's exit criteria, all of them, for a whole window.
 
 mod client;
-mod criteria;
+pub(crate) mod criteria;
 #[cfg(test)]
 mod criteria_tests;
 mod report;
@@ -19,7 +19,8 @@ use crate::connect;
 use crate::exit::{Failed, Outcome};
 use crate::handshake::{self, State, mark};
 use crate::output::{Colour, Output};
-use crate::probe::{Probe, Trouble};
+use crate::probe::Probe;
+use crate::recording::Seen;
 use crate::stack::shutdown_signal;
 use crate::status_line::{clock, wall_ms};
 use client::Watched;
@@ -179,9 +180,11 @@ impl Verify {
             self.next_proxied = now + wait.min(RETRY_AFTER_MAX);
         }
         Sample {
-            ready: ready.map(|(ready, _)| ready),
-            counted: counted
-                .unwrap_or_else(|| Err(Trouble::not_the_service("nobody said where the edge is"))),
+            ready: Seen::of(
+                ready.map(|(ready, _)| ready),
+                "not asked: give --origin URL or set EVENKEEL_ORIGIN",
+            ),
+            counted: Seen::of(counted, "not asked: nobody said where the edge is"),
             proxied,
             client: self.client.look(),
         }
