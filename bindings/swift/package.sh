@@ -14,11 +14,16 @@ simulators=(aarch64-apple-ios-sim x86_64-apple-ios)
 desktops=(aarch64-apple-darwin x86_64-apple-darwin)
 export IPHONEOS_DEPLOYMENT_TARGET=17.0 MACOSX_DEPLOYMENT_TARGET=14.0
 
+library() { # library ARG…: the static one alone; beside the others its code stays bitcode, which Xcode cannot link
+  cargo rustc --locked --manifest-path "$repo/Cargo.toml" -p evenkeel-ffi --lib --crate-type staticlib \
+    --profile release-small "$@"
+}
+
 build() { # build TARGET…
   local one
   for one in "$@"; do
     rustup target add "$one"
-    cargo build --locked --manifest-path "$repo/Cargo.toml" -p evenkeel-ffi --profile release-small --target "$one"
+    library --target "$one"
   done
 }
 
@@ -52,7 +57,7 @@ check() {
     grep -qx "$one" <<<"$known" || { echo "rustc knows no target $one" >&2; return 1; }
   done
   echo "ok: rustc knows ${#devices[@]} + ${#simulators[@]} + ${#desktops[@]} targets"
-  cargo build --quiet --locked --manifest-path "$repo/Cargo.toml" -p evenkeel-ffi --profile release-small
+  library --quiet
   [ -s "$target/release-small/libevenkeel_ffi.a" ]
   echo "ok: the profile builds a static library, of this machine's kind"
   "$here/generate.sh" "$target/release-small/libevenkeel_ffi.a" "$target"

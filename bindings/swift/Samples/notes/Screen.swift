@@ -15,7 +15,7 @@ final class Screen {
   }
 
   func run() async {
-    print("add TEXT · edit N TEXT · rm N · list · keep N mine|theirs|both · offline · online · retry · quit")
+    say("add TEXT · edit N TEXT · rm N · list · keep N mine|theirs|both · offline · online · retry · quit")
     model.changed = { [unowned self] in show() }
     show()
     let following = Task { await model.run() }
@@ -24,7 +24,7 @@ final class Screen {
       do {
         guard try await act(line) else { break }
       } catch {
-        print("\(error)")
+        say("\(error)")
       }
       draw()
     }
@@ -48,18 +48,17 @@ final class Screen {
       case .asks: (31, "!")
       }
     if terminal {
-      print("\r\u{1b}[2K\u{1b}[\(color)m\(sign) \(model.badge.text)\u{1b}[0m > ", terminator: "")
+      say("\r\u{1b}[2K\u{1b}[\(color)m\(sign) \(model.badge.text)\u{1b}[0m > ", terminator: "")
     } else {
-      print("\(sign) \(model.badge.text)")
+      say("\(sign) \(model.badge.text)")
     }
-    fflush(nil)
   }
 
   private func ask(_ conflict: Conflict<Note>) {
     func side(_ record: Record<Note>?) -> String { record.map { "“\(clean($0.fields.content))”" } ?? "deleted" }
     let number = (model.notes.firstIndex { $0.id == conflict.id } ?? 0) + 1
-    print("\nnote \(number) was changed here and elsewhere:")
-    print("  mine    \(side(conflict.local))\n  theirs  \(side(conflict.server))")
+    say("\nnote \(number) was changed here and elsewhere:")
+    say("  mine    \(side(conflict.local))\n  theirs  \(side(conflict.server))")
     shown = nil
     draw()
   }
@@ -77,13 +76,13 @@ final class Screen {
       try await model.resolve(id, try choice(words[2], id))
       asked.remove(id)
     case "list":
-      for (n, note) in model.notes.enumerated() { print("\(n + 1). \(clean(note.fields.content))") }
+      for (n, note) in model.notes.enumerated() { say("\(n + 1). \(clean(note.fields.content))") }
     case "offline": try model.client.setNetwork(.down)
     case "online": try model.client.setNetwork(.up)
     case "retry": try model.client.retryNow()
     case "quit": return false
     case nil: break
-    default: print("what?")
+    default: say("what?")
     }
     return true
   }
@@ -103,6 +102,11 @@ final class Screen {
       return .merged(Note(content: both.joined(separator: " / ")))
     }
   }
+}
+
+/// Not `print`: what it keeps back can only be flushed by a name that Swift 6 has for a data race.
+private func say(_ text: String, terminator: String = "\n") {
+  FileHandle.standardOutput.write(Data((text + terminator).utf8))
 }
 
 /// Without what would command a terminal.
