@@ -28,6 +28,7 @@ let package = Package(
         : [.linkedLibrary("evenkeel_ffi")]),
     .target(name: "Evenkeel", dependencies: ["EvenkeelFFI"]),
     .testTarget(name: "EvenkeelTests", dependencies: ["Evenkeel"]),
+    .executableTarget(name: "bench", dependencies: ["Evenkeel", "EvenkeelFFI"], path: "Bench"),
     // Samples. Samples/NotesApp is SwiftUI on the same model: for Xcode.
     .target(name: "NotesModel", dependencies: ["Evenkeel"], path: "Samples/NotesModel"),
     .executableTarget(name: "notes", dependencies: ["Evenkeel", "NotesModel"], path: "Samples/notes"),

@@ -55,7 +55,17 @@ case $what in
     ;;
   bench)
     generate
-    swift_with run "${loose[@]}" -c release bench "$@"
+    bench=(run "${loose[@]}" -c release bench)
+    EVENKEEL_RUST=$(cargo run --quiet --locked --manifest-path "$repo/Cargo.toml" --release -p evenkeel-ffi --example border)
+    export EVENKEEL_RUST
+    swift_with "${bench[@]}"
+    exec 7< <(exec "$target/$made/recovery-check" stack)
+    stack=$!
+    trap 'kill "$stack"' EXIT
+    while read -r -u 7 part url && [ "$part" != ready ]; do
+      [ "$part" = edge ] && export EVENKEEL_EDGE=$url
+    done
+    swift_with "${bench[@]}"
     ;;
   *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac
