@@ -367,6 +367,25 @@ pub(crate) struct Stack {
     /// Keep the records in this folder; without it they live in memory.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// For an origin: keep the records in Postgres, postgres://user:password@host/database. Tables are
+    /// made in a schema of their own; the way there is not encrypted.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "EVENKEEL_DATABASE",
+        hide_env_values = true,
+        conflicts_with = "data"
+    )]
+    pub(crate) database: Option<String>,
+    /// For an origin: used tickets and announcements in Redis, redis://host:port, so that several origins
+    /// are one service; all of them need the same --set ticket_secret=….
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "EVENKEEL_REDIS",
+        hide_env_values = true
+    )]
+    pub(crate) redis: Option<String>,
     /// Change a limit or window; may be repeated. --help lists them all.
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,

@@ -33,6 +33,8 @@ pub(crate) async fn run(args: Stack) -> Result<Outcome, Failed> {
         provider_url: args.provider_url,
         control_port: args.control_port,
         data: args.data,
+        database: args.database,
+        redis: args.redis,
         settings,
     };
     let shutdown = shutdown_signal()?;

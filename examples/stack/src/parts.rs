@@ -21,7 +21,9 @@ use crate::requests::Requests;
 use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::stack::StartError;
-use crate::store::{BoxFuture, DatabaseError, LocalBus, SqliteDatabase};
+use crate::store::{
+    BoxFuture, Bus, Database, DatabaseError, LocalBus, PostgresDatabase, RedisBus, SqliteDatabase,
+};
 
 /// How to start an origin alone.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +32,10 @@ pub struct OriginOptions {
     pub port: u16,
     /// The folder for the records; `None` keeps them in memory.
     pub data: Option<PathBuf>,
+    /// Where Postgres is, `postgres://…`: the records are kept there, and not in `data`.
+    pub database: Option<String>,
+    /// Where Redis is, `redis://…`; without it tickets and announcements are this process's own.
+    pub redis: Option<String>,
     /// The settings.
     pub settings: Settings,
     /// The switchboard that it listens to.
@@ -56,17 +62,15 @@ pub struct OriginServer {
 /// See [`StartError`].
 pub async fn run_origin(options: OriginOptions) -> Result<OriginServer, StartError> {
     options.settings.check()?;
-    let file = file_in(options.data, DATABASE_FILE)?;
     let settings = Arc::new(options.settings);
-    let database = SqliteDatabase::open(file.as_deref(), settings.devices_max)?;
-    let closed = Closed(Mutex::new(Box::pin(database.closed())));
-    let announcements_max = usize::try_from(settings.stream_announcements_max);
+    let (database, closed) = database(options.database.as_deref(), options.data, &settings)?;
+    let bus = bus(options.redis.as_deref(), &settings)?;
     let origin = Arc::new(Origin::new(
         settings,
         options.faults.clone(),
         options.requests.clone(),
-        Arc::new(database),
-        Arc::new(LocalBus::new(announcements_max.unwrap_or(1))),
+        database,
+        bus,
     ));
     let router = Arc::clone(&origin).router();
     let server = listen(options.port, |port| {
@@ -80,6 +84,41 @@ pub async fn run_origin(options: OriginOptions) -> Result<OriginServer, StartErr
         faults: options.faults,
         requests: options.requests,
     })
+}
+
+fn database(
+    url: Option<&str>,
+    folder: Option<PathBuf>,
+    settings: &Settings,
+) -> Result<(Arc<dyn Database>, Closed), StartError> {
+    let devices_max = settings.devices_max;
+    let Some(url) = url else {
+        let file = file_in(folder, DATABASE_FILE)?;
+        let database = SqliteDatabase::open(file.as_deref(), devices_max)?;
+        let closed = Closed(Mutex::new(Box::pin(database.closed())));
+        return Ok((Arc::new(database), closed));
+    };
+    let connections_max = settings.database_connections_max;
+    let database = PostgresDatabase::new(url, connections_max, devices_max);
+    let service = "Postgres";
+    let database = database.map_err(|why| StartError::ServiceUrl { service, why })?;
+    // Nothing of it is in this process.
+    let closed = Closed(Mutex::new(Box::pin(std::future::ready(()))));
+    Ok((Arc::new(database), closed))
+}
+
+fn bus(url: Option<&str>, settings: &Settings) -> Result<Arc<dyn Bus>, StartError> {
+    let announcements_max = usize::try_from(settings.stream_announcements_max).unwrap_or(1);
+    let Some(url) = url else {
+        return Ok(Arc::new(LocalBus::new(announcements_max)));
+    };
+    if settings.ticket_secret.expose().is_empty() {
+        return Err(StartError::TicketSecret);
+    }
+    let service = "Redis";
+    let bus = RedisBus::start(url, announcements_max);
+    let bus = bus.map_err(|why| StartError::ServiceUrl { service, why })?;
+    Ok(Arc::new(bus))
 }
 
 impl OriginServer {

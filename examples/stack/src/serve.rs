@@ -46,6 +46,10 @@ pub struct ServeOptions {
     pub control_port: u16,
     /// The folder for records and AI sessions; `None` keeps them in memory.
     pub data: Option<PathBuf>,
+    /// For an origin: where Postgres is, in place of the folder.
+    pub database: Option<String>,
+    /// For an origin: where Redis is.
+    pub redis: Option<String>,
     /// Every limit and window.
     pub settings: Settings,
 }
@@ -82,6 +86,8 @@ pub async fn serve(
         let started = run_origin(OriginOptions {
             port: options.origin_port,
             data: options.data.clone(),
+            database: options.database,
+            redis: options.redis,
             settings: options.settings.clone(),
             faults: faults.clone(),
             requests: requests.clone(),

@@ -187,6 +187,8 @@ settings! {
     ready_mode: ReadyWhen = ReadyWhen::Strict, ();
     /// Origin: the most devices remembered for a user; the longest unseen are forgotten.
     devices_max: u64 = 1_000u64, 1..=100_000;
+    /// Origin: the most connections to Postgres, where it has one.
+    database_connections_max: u64 = 8u64, 1..=1_000;
     /// All: how many requests their logs remember.
     request_log_max: u64 = 20_000u64, 1..=1_000_000;
 }

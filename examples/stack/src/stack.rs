@@ -44,6 +44,17 @@ pub enum StartError {
     /// The database in it cannot be opened.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// The URL of Postgres or Redis is none. The text does not repeat it: it may hold a password.
+    #[error("the URL of {service} cannot be used: {why}")]
+    ServiceUrl {
+        /// `Postgres` or `Redis`.
+        service: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Origins that share one Redis share their tickets, so all of them have to sign with one secret.
+    #[error("with Redis the setting ticket_secret is needed, the same for every origin")]
+    TicketSecret,
 }
 
 /// Edge, origin, AI provider and control API in one process.
@@ -125,6 +136,7 @@ impl Builder {
             settings: self.settings.clone(),
             faults: faults.clone(),
             requests: requests.clone(),
+            ..OriginOptions::default()
         })
         .await?;
         let provider = run_provider(ProviderOptions {

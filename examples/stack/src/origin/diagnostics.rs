@@ -53,6 +53,11 @@ pub(super) async fn metrics(State(origin): State<Arc<Origin>>) -> Response {
     for (name, up) in [
         ("database", ready.database.is_some_and(|d| d.ok)),
         ("redis", ready.redis.is_some_and(|r| r.ok)),
+        ("realtime", ready.realtime.is_some_and(|r| !r.degraded)),
+        (
+            "stream_ticket",
+            ready.stream_ticket.is_some_and(|t| !t.degraded),
+        ),
     ] {
         let _ = writeln!(
             text,
@@ -69,8 +74,7 @@ pub(super) async fn metrics(State(origin): State<Arc<Origin>>) -> Response {
 
 impl Origin {
     async fn readiness(&self) -> Ready {
-        let database = self.database.health().await;
-        let pulse = self.look_at_bus().await;
+        let (database, pulse) = tokio::join!(self.database.health(), self.look_at_bus());
         let strict = self.settings.ready_mode == ReadyWhen::Strict;
         let redis_away = pulse.health.fan_out.is_some();
         let cause = match database {

@@ -234,7 +234,10 @@ async fn whole(mut body: Body) -> Result<Bytes, Refusal> {
 impl From<DatabaseError> for Refusal {
     fn from(error: DatabaseError) -> Self {
         tracing::warn!(%error, "database");
-        Self::internal("something went wrong")
+        match error {
+            DatabaseError::Unfit(_) => Self::bad_request("it holds text that cannot be stored"),
+            _ => Self::internal("something went wrong"),
+        }
     }
 }
 

@@ -105,14 +105,14 @@ async fn carry_through(
     let faults = origin.faults.now();
     let number = origin.counters.pushes.fetch_add(1, Ordering::Relaxed);
     let late = faults.late_commits.as_ref();
-    let numbers_from = match late.filter(|late| number.is_multiple_of(late.every.max(1))) {
+    let numbers = match late.filter(|late| number.is_multiple_of(late.every.max(1))) {
         Some(late) => {
             let count = operations.len() as u64;
-            let first = origin.database.take_numbers(count).await?;
+            let numbers = origin.database.take_numbers(count).await?;
             tokio::time::sleep(Duration::from_millis(late.delay_ms)).await;
-            Some(first)
+            numbers
         }
-        None => None,
+        None => Vec::new(),
     };
     let skip = operations.iter().map(|operation| &operation.request_id);
     let skip = skip.filter(|_| origin.faults.take_one(|f| &mut f.operations_skipped));
@@ -121,7 +121,7 @@ async fn carry_through(
         .write(Push {
             caller,
             operations,
-            numbers_from,
+            numbers,
             idempotency: Duration::from_millis(origin.settings.idempotency_ms),
             stop_after: faults.push_breaks_after,
             skip,
@@ -210,7 +210,7 @@ pub(crate) async fn write_note(
                 device: Uuid::new_v4(),
             },
             operations: vec![operation],
-            numbers_from: None,
+            numbers: Vec::new(),
             idempotency: Duration::from_millis(origin.settings.idempotency_ms),
             stop_after: None,
             skip: Vec::new(),

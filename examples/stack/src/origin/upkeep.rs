@@ -45,8 +45,15 @@ impl Vitals {
 pub(crate) async fn keep_up(origin: Arc<Origin>) {
     let mut faults = origin.faults.subscribe();
     let mut pruned_at: Option<Instant> = None;
+    let mut gaps = 0;
     loop {
-        origin.look_at_bus().await;
+        let health = origin.look_at_bus().await.health;
+        if health.fan_out.is_none() && health.gaps != gaps {
+            match origin.announce_again().await {
+                Ok(()) => gaps = health.gaps,
+                Err(error) => tracing::warn!(%error, "cannot announce again yet"),
+            }
+        }
         let due = pruned_at.is_none_or(|at| at.elapsed() >= PRUNE_EVERY);
         if let Err(error) = origin.keep_log(due).await {
             tracing::warn!(%error, "upkeep");
@@ -62,6 +69,16 @@ pub(crate) async fn keep_up(origin: Arc<Origin>) {
 impl Origin {
     pub(super) async fn look_at_bus(&self) -> Pulse {
         self.vitals.note(self.bus.health().await)
+    }
+
+    /// Tells every stream here how far its user's log reaches: what others announced while the bus was
+    /// away was not heard, and nobody will say it again.
+    async fn announce_again(&self) -> Result<(), DatabaseError> {
+        for user in self.bus.listeners() {
+            let cursor = self.database.latest_cursor(user.clone()).await?;
+            self.bus.publish(user, cursor).await;
+        }
+        Ok(())
     }
 
     async fn keep_log(&self, due: bool) -> Result<(), DatabaseError> {

@@ -69,7 +69,7 @@ impl Database for BreakableDatabase {
         })
     }
 
-    fn take_numbers(&self, count: u64) -> BoxFuture<'_, Result<Cursor, DatabaseError>> {
+    fn take_numbers(&self, count: u64) -> BoxFuture<'_, Result<Vec<Cursor>, DatabaseError>> {
         Box::pin(async move {
             self.writing()?;
             self.inner.take_numbers(count).await
@@ -204,6 +204,10 @@ impl Bus for BreakableBus {
 
     fn subscribe(&self, user: &str) -> Subscription {
         self.inner.subscribe(user)
+    }
+
+    fn listeners(&self) -> Vec<String> {
+        self.inner.listeners()
     }
 
     fn health(&self) -> BoxFuture<'_, BusHealth> {

@@ -75,6 +75,12 @@ impl Bus for LocalBus {
         Subscription::new(sender.subscribe())
     }
 
+    fn listeners(&self) -> Vec<String> {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = streams.iter().filter(|(_, s)| s.receiver_count() > 0);
+        open.map(|(user, _)| user.clone()).collect()
+    }
+
     fn health(&self) -> BoxFuture<'_, BusHealth> {
         Box::pin(async { BusHealth::default() })
     }

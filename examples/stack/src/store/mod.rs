@@ -1,10 +1,13 @@
 //! The seam between the service and what it is built on: whole transactions of the domain, never rows.
 //!
 //! [`Database`] keeps the records, [`Bus`] is the fast side: which tickets have been used, and who hears
-//! of changes. Here they are SQLite and this process's memory; a deployment has Postgres and Redis.
+//! of changes. In one process they are SQLite and memory; for several there are Postgres and Redis.
 
+mod batch;
 mod broken;
 mod local_bus;
+mod postgres;
+mod redis_bus;
 pub(crate) mod sqlite;
 
 use std::fmt::Debug;
@@ -20,6 +23,8 @@ use uuid::Uuid;
 
 pub(crate) use broken::{BreakableBus, BreakableDatabase};
 pub use local_bus::LocalBus;
+pub use postgres::PostgresDatabase;
+pub use redis_bus::RedisBus;
 pub use sqlite::SqliteDatabase;
 
 /// A future of one of these traits.
@@ -35,6 +40,9 @@ pub enum DatabaseError {
     /// It failed while it did it; nothing of it was kept.
     #[error("the database failed: {0}")]
     Failed(String),
+    /// What it was given cannot be stored, whenever it is tried.
+    #[error("it cannot be stored: {0}")]
+    Unfit(String),
     /// What it holds cannot be read.
     #[error("a stored record is damaged: {0}")]
     Damaged(String),
@@ -56,8 +64,8 @@ pub struct Push {
     pub caller: Caller,
     /// What.
     pub operations: Vec<Operation>,
-    /// Change numbers taken beforehand, one for each operation: the first of them.
-    pub numbers_from: Option<Cursor>,
+    /// Change numbers taken beforehand, one for each operation; empty to take them as they are needed.
+    pub numbers: Vec<Cursor>,
     /// How long outcomes are remembered.
     pub idempotency: Duration,
     /// Stops after so many operations; what has been applied stays.
@@ -71,7 +79,8 @@ pub struct Push {
 pub struct Pushed {
     /// The answer.
     pub answer: PushAnswer,
-    /// The highest number among the changes that are new; `None` where all were repeats or conflicts.
+    /// The highest number among the changes, repeats included: where the first answer did not arrive, the
+    /// announcement may not have gone out either. `None` where all were conflicts.
     pub announce: Option<Cursor>,
     /// Whether it was stopped before its end.
     pub stopped: bool,
@@ -100,7 +109,7 @@ pub trait Database: Debug + Send + Sync {
     ) -> BoxFuture<'_, Result<PullPage, DatabaseError>>;
 
     /// Takes numbers for a batch whose transaction commits later.
-    fn take_numbers(&self, count: u64) -> BoxFuture<'_, Result<Cursor, DatabaseError>>;
+    fn take_numbers(&self, count: u64) -> BoxFuture<'_, Result<Vec<Cursor>, DatabaseError>>;
 
     /// Carries out a batch: versions, conflicts, repeats.
     fn push_batch(&self, push: Push) -> BoxFuture<'_, Result<Pushed, DatabaseError>>;
@@ -161,6 +170,8 @@ pub struct BusHealth {
     pub replay_store: Option<String>,
     /// Why announcements do not leave this process; `None` while they do.
     pub fan_out: Option<String>,
+    /// How often announcements may have been missed so far.
+    pub gaps: u64,
 }
 
 /// The fast side, which may be away without any data being lost.
@@ -173,6 +184,9 @@ pub trait Bus: Debug + Send + Sync {
 
     /// Hears of a user's changes from now on.
     fn subscribe(&self, user: &str) -> Subscription;
+
+    /// Whose streams are open in this process.
+    fn listeners(&self) -> Vec<String>;
 
     /// How it is.
     fn health(&self) -> BoxFuture<'_, BusHealth>;

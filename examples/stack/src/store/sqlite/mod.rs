@@ -65,7 +65,7 @@ impl Database for SqliteDatabase {
         self.transact(move |tx| read::pull(tx, &user, after, changes_max))
     }
 
-    fn take_numbers(&self, count: u64) -> BoxFuture<'_, Result<Cursor, DatabaseError>> {
+    fn take_numbers(&self, count: u64) -> BoxFuture<'_, Result<Vec<Cursor>, DatabaseError>> {
         self.transact(move |tx| write::take_numbers(tx, count))
     }
 
@@ -131,15 +131,15 @@ impl From<serde_json::Error> for DatabaseError {
     }
 }
 
-/// SQLite's integers have a sign; a number beyond them is as good as the largest.
-fn signed(number: u64) -> i64 {
+/// A database's integers have a sign; a number beyond them is as good as the largest.
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn unsigned(number: i64) -> u64 {
+pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-fn millis(span: Duration) -> i64 {
+pub(super) fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }

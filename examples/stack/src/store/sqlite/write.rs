@@ -1,25 +1,15 @@
 //! Writing: batches, the first import, the devices.
 
 use evenkeel_proto::wire::{
-    Applied, BootstrapAnswer, Conflict, Cursor, Op, Operation, PushAnswer, Record, UnixMillis,
-    Version,
+    Applied, BootstrapAnswer, Cursor, Operation, PushAnswer, Record, UnixMillis, Version,
 };
 use rusqlite::{OptionalExtension, Transaction, params};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::super::batch::{self, Outcome, Ruling};
 use super::super::{Caller, DatabaseError, DeviceState, Push, Pushed};
 use super::{millis, read, signed, unsigned};
 use crate::clock::Clock;
-
-/// What is remembered of an operation.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Outcome {
-    Applied(Applied),
-    Conflict(Conflict),
-}
 
 pub(super) fn push_batch(tx: &Transaction<'_>, push: &Push) -> Result<Pushed, DatabaseError> {
     let user = &push.caller.user;
@@ -41,20 +31,20 @@ pub(super) fn push_batch(tx: &Transaction<'_>, push: &Push) -> Result<Pushed, Da
         let outcome = match remembered(tx, user, &operation.request_id)? {
             Some(outcome) => outcome,
             None => {
-                let number = push.numbers_from.map(|from| Cursor(from.0 + index as u64));
+                let number = push.numbers.get(index).copied();
                 let Some(outcome) = carry_out(tx, &push.caller, operation, number)? else {
                     continue;
                 };
-                if let Outcome::Applied(applied) = &outcome {
-                    announce = announce.max(Some(applied.cursor));
-                }
                 remember(tx, user, &operation.request_id, &outcome)?;
                 outcome
             }
         };
         done += 1;
         match outcome {
-            Outcome::Applied(applied) => answer.applied.push(applied),
+            Outcome::Applied(applied) => {
+                announce = announce.max(Some(applied.cursor));
+                answer.applied.push(applied);
+            }
             Outcome::Conflict(conflict) => answer.conflicts.push(conflict),
         }
     }
@@ -74,45 +64,25 @@ fn carry_out(
     number: Option<Cursor>,
 ) -> Result<Option<Outcome>, DatabaseError> {
     let current = read::current(tx, &caller.user, &operation.note_id)?;
-    let version = current.as_ref().map_or(Version::ZERO, |note| note.version);
-    if operation.op == Op::Upsert && operation.note.is_none() {
-        return Ok(None);
-    }
-    if operation.base_version != version {
-        return Ok(Some(Outcome::Conflict(Conflict {
-            request_id: operation.request_id.clone(),
-            note_id: operation.note_id.clone(),
-            base_version: operation.base_version,
-            current_version: version,
-            changed_fields: changed_fields(tx, caller, operation, current.as_ref())?,
-            server_note: current,
-        })));
-    }
     let now = UnixMillis(Clock::true_ms());
-    let mut note = match (&operation.op, &operation.note) {
-        (Op::Upsert, Some(note)) => Record {
-            created_at: current.as_ref().map_or(note.created_at, |c| c.created_at),
-            updated_at: note.updated_at,
-            ..note.clone()
-        },
-        _ => Record {
-            deleted_at: Some(now),
-            updated_at: now,
-            ..current.unwrap_or_default()
-        },
-    };
-    note.id.clone_from(&operation.note_id);
-    note.version = Version(version.0 + 1);
-    for time in [&mut note.created_at, &mut note.updated_at] {
-        if time.0 == 0 {
-            *time = now;
+    let note = match batch::judge(caller, operation, current.as_ref(), now) {
+        Ruling::Nothing => return Ok(None),
+        Ruling::Conflict => {
+            let base = match &operation.base_note {
+                Some(base) => Some(base.clone()),
+                None => {
+                    let (id, version) = (&operation.note_id, operation.base_version);
+                    read::at_version(tx, &caller.user, id, version)?
+                }
+            };
+            let conflict = batch::conflict(operation, base.as_ref(), current);
+            return Ok(Some(Outcome::Conflict(conflict)));
         }
-    }
-    let device = Value::from(caller.device.to_string());
-    note.fields.insert(MODIFIED_BY.to_owned(), device);
+        Ruling::Write(note) => note,
+    };
     let cursor = match number {
         Some(number) => number,
-        None => take_numbers(tx, 1)?,
+        None => take_number(tx)?,
     };
     let request_id = Some(operation.request_id.as_str());
     store(tx, &caller.user, cursor, &note, request_id)?;
@@ -123,41 +93,15 @@ fn carry_out(
     })))
 }
 
-/// Which of the app's fields the server has otherwise than the base of an operation had them.
-fn changed_fields(
-    tx: &Transaction<'_>,
-    caller: &Caller,
-    operation: &Operation,
-    current: Option<&Record>,
-) -> Result<Vec<String>, DatabaseError> {
-    let base = match &operation.base_note {
-        Some(base) => Some(base.clone()),
-        None => read::at_version(tx, &caller.user, &operation.note_id, operation.base_version)?,
-    };
-    let (Some(base), Some(current)) = (base.as_ref().or(operation.note.as_ref()), current) else {
-        return Ok(Vec::new());
-    };
-    let mut changed = differing(&base.fields, &current.fields);
-    if base.is_deleted() != current.is_deleted() {
-        changed.push("deletedAt".to_owned());
-    }
-    Ok(changed)
+pub(super) fn take_numbers(tx: &Transaction<'_>, count: u64) -> Result<Vec<Cursor>, DatabaseError> {
+    (0..count).map(|_| take_number(tx)).collect()
 }
 
-fn differing(base: &Map<String, Value>, current: &Map<String, Value>) -> Vec<String> {
-    let gone = base.keys().filter(|name| !current.contains_key(*name));
-    let names = current.keys().chain(gone);
-    names
-        .filter(|name| *name != MODIFIED_BY && base.get(*name) != current.get(*name))
-        .cloned()
-        .collect()
-}
-
-pub(super) fn take_numbers(tx: &Transaction<'_>, count: u64) -> Result<Cursor, DatabaseError> {
+fn take_number(tx: &Transaction<'_>) -> Result<Cursor, DatabaseError> {
     let last: i64 = tx
-        .prepare_cached("UPDATE numbers SET last = last + ?1 RETURNING last")?
-        .query_row([signed(count)], |row| row.get(0))?;
-    Ok(Cursor(unsigned(last).saturating_sub(count) + 1))
+        .prepare_cached("UPDATE numbers SET last = last + 1 RETURNING last")?
+        .query_row([], |row| row.get(0))?;
+    Ok(Cursor(unsigned(last)))
 }
 
 pub(super) fn bootstrap(
@@ -177,7 +121,7 @@ pub(super) fn bootstrap(
                 continue;
             }
             note.version = Version(1);
-            let cursor = take_numbers(tx, 1)?;
+            let cursor = take_number(tx)?;
             store(tx, &caller.user, cursor, &note, None)?;
             imported += 1;
         }
@@ -246,17 +190,13 @@ fn store(
     let version = signed(note.version.0);
     tx.prepare_cached("INSERT OR REPLACE INTO notes VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![user, note.id, version, note.is_deleted(), body])?;
-    let op = match note.is_deleted() {
-        true => Op::Delete,
-        false => Op::Upsert,
-    };
     tx.prepare_cached("INSERT INTO changes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
         .execute(params![
             signed(cursor.0),
             user,
             note.id,
             version,
-            op.as_str(),
+            batch::op_of(note).as_str(),
             body,
             request_id,
             Clock::true_ms(),
@@ -292,5 +232,4 @@ fn remember(
     Ok(())
 }
 
-const MODIFIED_BY: &str = "lastModifiedByDeviceId";
 const SEEN_AGAIN_MS: i64 = 60_000;
