@@ -355,9 +355,10 @@ pub(crate) struct Stack {
     /// The AI provider's port; 0 lets the system choose.
     #[arg(long, value_name = "P", default_value_t = 0)]
     pub(crate) provider_port: u16,
-    /// For an edge alone: where its origin is. Without it, the edge has none configured.
+    /// For an edge alone: where its origin is; may be repeated, and they are taken in turn. Without it,
+    /// the edge has none configured.
     #[arg(long, value_name = "URL")]
-    pub(crate) origin_url: Option<String>,
+    pub(crate) origin_url: Vec<String>,
     /// For an edge: where the AI provider is. Without it, an edge alone reaches none.
     #[arg(long, value_name = "URL")]
     pub(crate) provider_url: Option<String>,

@@ -15,7 +15,7 @@ pub(crate) async fn run(args: Stack) -> Result<Outcome, Failed> {
             .map_err(|e| Failed::configuration(format!("--set: {e}; `stack --help` lists all")))?;
     }
     let edge = matches!(args.role, StackRole::All | StackRole::Edge);
-    if !edge && (args.origin_url.is_some() || args.provider_url.is_some()) {
+    if !edge && (!args.origin_url.is_empty() || args.provider_url.is_some()) {
         let wrong = "--origin-url and --provider-url are for the edge";
         return Err(Failed::configuration(wrong));
     }
@@ -29,7 +29,7 @@ pub(crate) async fn run(args: Stack) -> Result<Outcome, Failed> {
         edge_port: args.edge_port,
         origin_port: args.origin_port,
         provider_port: args.provider_port,
-        origin_url: args.origin_url,
+        origin_urls: args.origin_url,
         provider_url: args.provider_url,
         control_port: args.control_port,
         data: args.data,

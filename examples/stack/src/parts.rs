@@ -190,8 +190,8 @@ impl OriginServer {
 pub struct EdgeOptions {
     /// 0 lets the system choose.
     pub port: u16,
-    /// Where the origin is; `None` is an edge that was deployed without one.
-    pub origin_url: Option<String>,
+    /// Where the origins are, which are taken in turn; empty is an edge that was deployed without one.
+    pub origin_urls: Vec<String>,
     /// Where the AI provider is; `None` is an edge that cannot reach one.
     pub provider_url: Option<String>,
     /// The folder for the AI sessions; `None` keeps them in memory.
@@ -219,12 +219,12 @@ pub struct EdgeServer {
 /// See [`StartError`].
 pub async fn run_edge(options: EdgeOptions) -> Result<EdgeServer, StartError> {
     options.settings.check()?;
-    let at = |url: Option<&str>| url.map(authority).transpose();
+    let origins = options.origin_urls.iter().map(|url| authority(url));
     let sessions = Sessions::open(file_in(options.data, SESSIONS_FILE)?.as_deref())?;
     let closed = Closed(Mutex::new(Box::pin(sessions.closed())));
     let deployment = Deployment::new(Standing {
-        origin: at(options.origin_url.as_deref())?,
-        provider: at(options.provider_url.as_deref())?,
+        origins: origins.collect::<Result<_, _>>()?,
+        provider: options.provider_url.as_deref().map(authority).transpose()?,
         secrets: Secrets::of(&options.settings),
         sessions,
         settings: Arc::new(options.settings),

@@ -37,8 +37,9 @@ pub struct ServeOptions {
     pub origin_port: u16,
     /// 0 lets the system choose.
     pub provider_port: u16,
-    /// For an edge alone: where its origin is; without it, the edge is one without an origin.
-    pub origin_url: Option<String>,
+    /// For an edge alone: where its origins are, which it takes in turn; without any, the edge is one
+    /// without an origin.
+    pub origin_urls: Vec<String>,
     /// For an edge: where the AI provider is. Without it, an edge alone cannot reach one, and an edge
     /// with everything in one process uses the one there.
     pub provider_url: Option<String>,
@@ -108,7 +109,9 @@ pub async fn serve(
         let own = provider.as_ref().map(|provider| provider.url());
         let started = run_edge(EdgeOptions {
             port: options.edge_port,
-            origin_url: origin.as_ref().map(|o| o.url()).or(options.origin_url),
+            origin_urls: origin
+                .as_ref()
+                .map_or(options.origin_urls, |o| vec![o.url()]),
             provider_url: options.provider_url.or(own),
             data: options.data,
             settings: options.settings,

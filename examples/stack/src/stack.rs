@@ -147,7 +147,7 @@ impl Builder {
         .await?;
         let edge = run_edge(EdgeOptions {
             port: self.edge_port,
-            origin_url: Some(origin.url()),
+            origin_urls: vec![origin.url()],
             provider_url: Some(self.provider_url.unwrap_or_else(|| provider.url())),
             data: self.data,
             settings: self.settings,

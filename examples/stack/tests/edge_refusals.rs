@@ -200,7 +200,7 @@ async fn only_the_allowed_headers_go_on_and_cookies_only_to_events() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin_url = format!("http://{}", listener.local_addr().unwrap());
     let edge = run_edge(EdgeOptions {
-        origin_url: Some(origin_url),
+        origin_urls: vec![origin_url],
         settings: short(&[]),
         ..EdgeOptions::default()
     })

@@ -26,7 +26,7 @@ async fn an_origin_can_be_killed_and_come_back_with_its_records() {
     };
     let origin = run_origin(origin_at(0)).await.unwrap();
     let edge = run_edge(EdgeOptions {
-        origin_url: Some(origin.url()),
+        origin_urls: vec![origin.url()],
         settings: short(&[("circuit_open_ms", "100")]),
         ..EdgeOptions::default()
     })
@@ -80,7 +80,7 @@ async fn what_cannot_start_says_why() {
         "",
     ] {
         let edge = run_edge(EdgeOptions {
-            origin_url: Some(url.to_owned()),
+            origin_urls: vec![url.to_owned()],
             ..EdgeOptions::default()
         });
         assert!(matches!(edge.await, Err(StartError::Url(_))), "{url}");
@@ -188,7 +188,7 @@ async fn each_role_serves_its_part_and_ends_cleanly() {
     assert_eq!(names(&provider_lines), ["provider", "control", "ready"]);
     let (edge, edge_lines) = served(ServeOptions {
         role: Role::Edge,
-        origin_url: Some(url(&origin_lines, "origin")),
+        origin_urls: vec![url(&origin_lines, "origin")],
         provider_url: Some(url(&provider_lines, "provider")),
         ..ServeOptions::default()
     })

@@ -57,7 +57,7 @@ async fn outage(n: u64, length: Duration) -> Outage {
     let requests = Requests::new(10_000);
     let edge = run_edge(EdgeOptions {
         port: 0,
-        origin_url: Some(origin.url()),
+        origin_urls: vec![origin.url()],
         settings: Settings::default(),
         faults: Faults::default(),
         requests: requests.clone(),

@@ -4,6 +4,7 @@
 mod ai;
 mod circuit;
 mod counters;
+mod origins;
 mod proxy;
 mod upstream;
 
@@ -32,6 +33,7 @@ use crate::settings::Settings;
 pub(crate) use ai::Sessions;
 use circuit::Circuit;
 use counters::Counters;
+use origins::Origins;
 
 /// What outlives a restart of the edge.
 #[derive(Clone, Debug)]
@@ -39,8 +41,8 @@ pub(crate) struct Standing {
     pub(crate) settings: Arc<Settings>,
     pub(crate) faults: Faults,
     pub(crate) requests: Requests,
-    /// `None` for an edge that was deployed without one.
-    pub(crate) origin: Option<Authority>,
+    /// Empty for an edge that was deployed without one.
+    pub(crate) origins: Vec<Authority>,
     /// `None` for an edge that was deployed without one: it cannot be reached then.
     pub(crate) provider: Option<Authority>,
     pub(crate) secrets: Secrets,
@@ -54,7 +56,7 @@ pub(crate) struct Edge {
     faults: Faults,
     clock: Clock,
     requests: Requests,
-    origin: Option<Authority>,
+    origins: Origins,
     circuit: Circuit,
     counters: Counters,
     provider: Option<Authority>,
@@ -106,7 +108,7 @@ impl Edge {
             settings,
             faults,
             requests,
-            origin,
+            origins,
             provider,
             secrets,
             sessions,
@@ -132,7 +134,7 @@ impl Edge {
             settings,
             faults,
             requests,
-            origin,
+            origins: Origins::new(origins),
             provider,
             secrets,
             sessions,

@@ -12,6 +12,7 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Limited};
 
 use super::Edge;
+use super::origins::Turn;
 use super::upstream::{self, Answer, Exchange};
 use crate::answer::Refusal;
 use crate::faults::Unconfigured;
@@ -32,7 +33,7 @@ impl Edge {
     ) -> Result<Response, Refusal> {
         let faults = self.faults.now();
         self.kv_up()?;
-        let (Some(origin), None) = (&self.origin, faults.edge_unconfigured) else {
+        let (Some(mut turn), None) = (self.origins.turn(), faults.edge_unconfigured) else {
             return Err(self.unconfigured(faults.edge_unconfigured));
         };
         let (head, body) = request.into_parts();
@@ -46,13 +47,12 @@ impl Edge {
             return Err(refusal.retry_after(remaining));
         }
         let exchange = Exchange {
-            origin: origin.clone(),
             headers: upstream::allowed(&head.headers, head.uri.path().starts_with(path::EVENTS)),
             method: head.method,
             uri: head.uri,
             body,
         };
-        match self.with_repeats(&exchange).await {
+        match self.with_repeats(&exchange, &mut turn).await {
             Ok(answer) => {
                 self.circuit.succeeded();
                 Ok(answer.hand_on(client, self.alive.subscribe()))
@@ -89,7 +89,11 @@ impl Edge {
         Ok(read.into())
     }
 
-    async fn with_repeats(&self, exchange: &Exchange) -> Result<Answer, Failed> {
+    async fn with_repeats(
+        &self,
+        exchange: &Exchange,
+        turn: &mut Turn<'_>,
+    ) -> Result<Answer, Failed> {
         let never_repeated = [path::EVENTS, path::TICKET].contains(&exchange.uri.path());
         if never_repeated {
             self.counters
@@ -100,7 +104,7 @@ impl Edge {
             false => self.settings.proxy_retries,
         };
         loop {
-            let outcome = self.attempt(exchange).await;
+            let outcome = self.attempt(exchange, turn).await;
             if matches!(outcome, Err(Failed::Timeout)) {
                 self.counters.count(|t| t.totals.vps_proxy_timeouts += 1);
             }
@@ -114,7 +118,7 @@ impl Edge {
         }
     }
 
-    async fn attempt(&self, exchange: &Exchange) -> Result<Answer, Failed> {
+    async fn attempt(&self, exchange: &Exchange, turn: &mut Turn<'_>) -> Result<Answer, Failed> {
         let faults = self.faults.now();
         let limit = Duration::from_millis(self.settings.proxy_timeout_ms);
         if faults.edge_path_down {
@@ -125,7 +129,7 @@ impl Edge {
             tokio::time::sleep(limit).await;
             return Err(Failed::Timeout);
         }
-        let answer = match tokio::time::timeout(limit, exchange.send()).await {
+        let answer = match tokio::time::timeout(limit, exchange.send(turn)).await {
             Err(_) => return Err(Failed::Timeout),
             Ok(Err(error)) => return Err(Failed::Network(error)),
             Ok(Ok(answer)) => answer,

@@ -16,16 +16,15 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::origins::Turn;
 use crate::net::Connection;
 
 /// A request that can be sent more than once.
 #[derive(Clone, Debug)]
 pub(super) struct Exchange {
-    pub(super) origin: Authority,
     pub(super) method: Method,
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
@@ -40,10 +39,9 @@ pub(super) struct Answer {
 }
 
 impl Exchange {
-    /// Sends it and returns once the answer's headers are there.
-    pub(super) async fn send(&self) -> Result<Answer, std::io::Error> {
-        let port = self.origin.port_u16().unwrap_or(80);
-        let stream = TcpStream::connect((self.origin.host(), port)).await?;
+    /// Sends it to whose turn it is, and returns once the answer's headers are there.
+    pub(super) async fn send(&self, turn: &mut Turn<'_>) -> Result<Answer, std::io::Error> {
+        let (stream, origin) = turn.connect().await?;
         stream.set_nodelay(true)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
@@ -52,7 +50,7 @@ impl Exchange {
             // The body's reader sees the same error, and it is the one who can do something about it.
             let _ = connection.await;
         });
-        let response = sender.send_request(self.request()).await;
+        let response = sender.send_request(self.request(origin)).await;
         let response = response.map_err(std::io::Error::other)?;
         Ok(Answer {
             response,
@@ -60,13 +58,13 @@ impl Exchange {
         })
     }
 
-    fn request(&self) -> Request<Full<Bytes>> {
+    fn request(&self, origin: &Authority) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
         let path = self.uri.path_and_query().cloned();
         *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
         *request.headers_mut() = self.headers.clone();
-        if let Ok(host) = HeaderValue::try_from(self.origin.as_str()) {
+        if let Ok(host) = HeaderValue::try_from(origin.as_str()) {
             request.headers_mut().insert(HOST, host);
         }
         request

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::Edge;
 use crate::answer::Refusal;
 use crate::caller::auth_required;
+use crate::edge::origins::Turn;
 use crate::edge::upstream::Exchange;
 use crate::provider::COMPLETIONS;
 
@@ -137,13 +138,13 @@ impl Edge {
         headers.insert(AUTHORIZATION, bearer);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let exchange = Exchange {
-            origin: authority.clone(),
             method: Method::POST,
             uri: Uri::from_static(COMPLETIONS),
             headers,
             body: prompt,
         };
-        let answer = exchange.send().await.map_err(|_| Failed::Network)?;
+        let answer = exchange.send(&mut Turn::of_one(authority)).await;
+        let answer = answer.map_err(|_| Failed::Network)?;
         let (head, body, _connection) = answer.into_parts();
         if !head.status.is_success() {
             let wait = head.headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
