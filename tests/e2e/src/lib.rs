@@ -1,5 +1,11 @@
 //! What the scenarios share: real processes that end with the test, and what a client said.
 
+pub mod crew;
+pub mod process;
+pub mod scenario;
+pub mod servers;
+pub mod service;
+
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};

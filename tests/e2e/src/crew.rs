@@ -1,0 +1,531 @@
+//! Clients under write load while something is broken, and what has to be true in the end.
+//!
+//! Everybody is the same user: what one writes all have to have. Each writes records of its own, so that
+//! no write meets a conflict and every content that was accepted is told apart from every other.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use evenkeel::store::{Query, SqliteStore, StoreOptions};
+use evenkeel::{Ask, Cause, Link, ProxySetting, Secret, Status, SyncClient, SyncState, Timeouts};
+use serde_json::{Map, Value};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::program;
+
+/// The contents that a device was told to be safe, by record; the last one counts.
+pub type Accepted = BTreeMap<String, Vec<String>>;
+
+/// A status, with its times as they were when it came.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// When it came.
+    pub at: Instant,
+    /// What it said.
+    pub status: Status,
+    /// The wait that it announced.
+    pub next_attempt_in: Option<Duration>,
+    /// How long the server wanted to be left alone.
+    pub floor: Option<Duration>,
+}
+
+/// A client of the SDK in this process, with a store in a file, that writes all the time.
+#[derive(Debug)]
+pub struct Device {
+    /// The client.
+    pub client: SyncClient,
+    /// Its store.
+    pub store: SqliteStore,
+    name: String,
+    told: Arc<Mutex<Told>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What is noted of a device.
+#[derive(Debug, Default)]
+struct Told {
+    pages: Vec<Page>,
+    /// How many requests had been sent, four times a second.
+    sent: Vec<(Instant, u64)>,
+    accepted: Accepted,
+    writing: bool,
+}
+
+impl Device {
+    /// Opens a store in `folder` and starts; it writes from the time when it is told to.
+    ///
+    /// # Panics
+    ///
+    /// When that does not succeed.
+    pub async fn start(name: &str, url: &str, folder: &Path, roots: Option<&[u8]>) -> Self {
+        let file = folder.join(format!("{name}.db"));
+        let store = SqliteStore::open(file, "demo", StoreOptions::default()).await;
+        let store = store.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut builder = SyncClient::builder(url)
+            .token(Secret::new("demo-token"))
+            .replica(store.clone())
+            .proxy(ProxySetting::None)
+            .timeouts(timeouts());
+        if let Some(roots) = roots {
+            builder = builder.extra_root_certificates(roots);
+        }
+        let client = builder.build();
+        let client = client.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let told = Arc::new(Mutex::new(Told::default()));
+        let tasks = vec![
+            tokio::spawn(keep_pages(client.clone(), Arc::clone(&told))),
+            tokio::spawn(count_requests(client.clone(), Arc::clone(&told))),
+            tokio::spawn(write(name.to_owned(), store.clone(), Arc::clone(&told))),
+        ];
+        client
+            .start()
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        Self {
+            client,
+            store,
+            name: name.to_owned(),
+            told,
+            tasks,
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every status so far.
+    #[must_use]
+    pub fn pages(&self) -> Vec<Page> {
+        self.told().pages.clone()
+    }
+
+    /// How many requests it has sent so far.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        requests(&self.client)
+    }
+
+    /// The most requests within any minute.
+    #[must_use]
+    pub fn sent_in_a_minute(&self) -> u64 {
+        let sent = self.told().sent.clone();
+        let since = |i: usize| {
+            let from = sent[..=i].partition_point(|(at, _)| *at + MINUTE < sent[i].0);
+            sent[i].1 - sent[from].1
+        };
+        (0..sent.len()).map(since).max().unwrap_or(0)
+    }
+
+    fn set_writing(&self, writing: bool) {
+        self.told().writing = writing;
+    }
+
+    /// Everything in its store: version and content by id.
+    async fn records(&self) -> BTreeMap<String, (u64, String)> {
+        let mut records = BTreeMap::new();
+        let mut query = Query::default();
+        query.limit = 1_000;
+        loop {
+            let page = self.store.list(query.clone()).await;
+            let page = page.unwrap_or_else(|error| panic!("{}: {error}", self.name));
+            for record in page.items {
+                let content = content_of(&record.fields);
+                records.insert(record.id, (record.version.0, content));
+            }
+            query.after = page.next;
+            if query.after.is_none() {
+                return records;
+            }
+        }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+async fn keep_pages(client: SyncClient, told: Arc<Mutex<Told>>) {
+    let mut statuses = client.status_changes();
+    while let Some(status) = statuses.next().await {
+        let page = Page {
+            at: Instant::now(),
+            next_attempt_in: status.next_attempt_in(),
+            floor: status.floor_from_server(),
+            status,
+        };
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.pages.push(page);
+    }
+}
+
+async fn count_requests(client: SyncClient, told: Arc<Mutex<Told>>) {
+    loop {
+        let sample = (Instant::now(), requests(&client));
+        let note = |mut told: MutexGuard<'_, Told>| told.sent.push(sample);
+        note(told.lock().unwrap_or_else(PoisonError::into_inner));
+        sleep(Duration::from_millis(250)).await;
+    }
+}
+
+fn requests(client: &SyncClient) -> u64 {
+    let lanes = client.diagnostics().lanes;
+    lanes.values().map(|lane| lane.started).sum()
+}
+
+/// New records and new contents of old ones, by turns.
+async fn write(name: String, store: SqliteStore, told: Arc<Mutex<Told>>) {
+    for number in 0_u64.. {
+        sleep(WRITE_EVERY).await;
+        if !told.lock().unwrap_or_else(PoisonError::into_inner).writing {
+            continue;
+        }
+        let id = match number % 2 {
+            0 => format!("{name}-{number}"),
+            _ => format!("{name}-edited-{}", number % 3),
+        };
+        let content = format!("{name} wrote {number}");
+        let mut fields = Map::new();
+        fields.insert("content".to_owned(), Value::from(content.clone()));
+        // What is refused was not accepted; a full outbox would be one.
+        if store.put(&id, fields).await.is_ok() {
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.accepted.entry(id).or_default().push(content);
+        }
+    }
+}
+
+fn content_of(fields: &Map<String, Value>) -> String {
+    let content = fields.get("content").and_then(Value::as_str);
+    content.unwrap_or_default().to_owned()
+}
+
+/// The notes app, as a client in a process of its own that is given a line at a time.
+#[derive(Debug)]
+pub struct Outsider {
+    /// The process.
+    pub child: Child,
+    input: Option<ChildStdin>,
+    feeding: Option<JoinHandle<ChildStdin>>,
+    reading: JoinHandle<Accepted>,
+    notes: Notes,
+}
+
+/// How the notes app is called.
+#[derive(Clone, Debug)]
+struct Notes {
+    program: PathBuf,
+    url: String,
+    store: PathBuf,
+}
+
+impl Notes {
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(["--json", "--url", &self.url, "--store"])
+            .arg(&self.store)
+            .args(args)
+            .env("EVENKEEL_TOKEN", "demo-token")
+            .kill_on_drop(true);
+        command
+    }
+}
+
+impl Outsider {
+    fn start(url: &str, folder: &Path) -> Self {
+        let notes = Notes {
+            program: program("evenkeel-notes", "notes"),
+            url: url.to_owned(),
+            store: folder.join("outsider.db"),
+        };
+        let child = notes
+            .command(&["add", "-", "--wait", "150"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("notes: {error}"));
+        let input = child.stdin.take();
+        let Some(output) = child.stdout.take() else {
+            panic!("notes has no output")
+        };
+        let reading = tokio::spawn(async move {
+            let mut accepted = Accepted::new();
+            let mut lines = BufReader::new(output).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                // A process that is killed may leave half a line.
+                let Ok(event) = serde_json::from_str::<Value>(&line) else {
+                    continue;
+                };
+                if let ("written", Some(id)) =
+                    (event["event"].as_str().unwrap_or(""), event["id"].as_str())
+                {
+                    let content = format!("outsider wrote {}", accepted.len());
+                    accepted.insert(id.to_owned(), vec![content]);
+                }
+            }
+            accepted
+        });
+        Self {
+            child,
+            input,
+            feeding: None,
+            reading,
+            notes,
+        }
+    }
+
+    fn write(&mut self) {
+        let Some(mut input) = self.input.take() else {
+            return;
+        };
+        self.feeding = Some(tokio::spawn(async move {
+            for number in 0_u64.. {
+                let line = format!("outsider wrote {number}\n");
+                if input.write_all(line.as_bytes()).await.is_err() {
+                    break;
+                }
+                sleep(2 * WRITE_EVERY).await;
+            }
+            input
+        }));
+    }
+
+    /// No more lines; it ends by itself once everything was answered for.
+    fn hush(&mut self) {
+        if let Some(feeding) = self.feeding.take() {
+            // The input goes with the task.
+            feeding.abort();
+        }
+    }
+
+    async fn settle(self) -> Accepted {
+        let Self {
+            child,
+            reading,
+            notes,
+            ..
+        } = self;
+        let ended = timeout(SETTLE_WITHIN, child.wait_with_output()).await;
+        let ended = ended.unwrap_or_else(|_| panic!("notes does not end"));
+        let ended = ended.unwrap_or_else(|error| panic!("notes: {error}"));
+        // Killed is what some scenarios do to it; what it had accepted is still there.
+        if ended.status.code().is_some() {
+            let complaints = String::from_utf8_lossy(&ended.stderr);
+            assert!(ended.status.success(), "notes: {complaints}");
+        }
+        let synced = notes.command(&["sync", "--wait", "100"]).output().await;
+        let synced = synced.unwrap_or_else(|error| panic!("notes: {error}"));
+        let complaints = String::from_utf8_lossy(&synced.stderr);
+        assert!(synced.status.success(), "notes sync: {complaints}");
+        let accepted = reading.await;
+        accepted.unwrap_or_else(|error| panic!("notes: {error}"))
+    }
+}
+
+/// Everybody who writes in a scenario.
+#[derive(Debug)]
+pub struct Crew {
+    /// Clients in this process.
+    pub devices: Vec<Device>,
+    /// One in a process of its own.
+    pub outsider: Outsider,
+    _folder: TempDir,
+}
+
+impl Crew {
+    /// So many clients, and one in a process of its own; all are synced and write when this returns.
+    ///
+    /// # Panics
+    ///
+    /// When they do not get there.
+    pub async fn board(devices: usize, url: &str, roots: Option<&[u8]>) -> Self {
+        let folder = TempDir::new().unwrap_or_else(|error| panic!("a folder: {error}"));
+        let names = (0..devices).map(|number| format!("device-{number}"));
+        let mut devices = Vec::new();
+        for name in names {
+            devices.push(Device::start(&name, url, folder.path(), roots).await);
+        }
+        let mut outsider = Outsider::start(url, folder.path());
+        for device in &devices {
+            let synced = |status: &Status| status.state == SyncState::Synced;
+            crate::reach(&device.client, "synced at first", SETTLE_WITHIN, synced).await;
+            device.set_writing(true);
+        }
+        outsider.write();
+        Self {
+            devices,
+            outsider,
+            _folder: folder,
+        }
+    }
+
+    /// Nobody writes from now on.
+    pub fn hush(&mut self) {
+        self.devices
+            .iter()
+            .for_each(|device| device.set_writing(false));
+        self.outsider.hush();
+    }
+
+    /// Waits until every client is synced on a stream with nothing left to send; how long each took, from
+    /// now on.
+    ///
+    /// # Panics
+    ///
+    /// When one does not get there.
+    pub async fn recover(&self) -> Vec<Duration> {
+        let begun = Instant::now();
+        let mut took = Vec::new();
+        for device in &self.devices {
+            let back = |s: &Status| {
+                s.state == SyncState::Synced && s.link == Link::Stream && s.pending == 0
+            };
+            crate::reach(&device.client, &device.name, SETTLE_WITHIN, back).await;
+            // Looked at one after the other: each counts from its own status.
+            let pages = device.pages();
+            let since = pages.iter().rev().take_while(|page| back(&page.status));
+            let at = since.last().map_or_else(Instant::now, |page| page.at);
+            took.push(at.saturating_duration_since(begun));
+        }
+        took
+    }
+
+    /// Compares what was accepted with what the server has, and that with what every client has.
+    ///
+    /// # Panics
+    ///
+    /// When they differ.
+    pub async fn settle(self, server: &crate::servers::Postgres) -> Audit {
+        let mut accepted = self.outsider.settle().await;
+        for device in &self.devices {
+            accepted.extend(device.told().accepted.clone());
+        }
+        let audit = Audit::of(server, &accepted).await;
+        for device in &self.devices {
+            let end = Instant::now() + SETTLE_WITHIN;
+            loop {
+                let records = device.records().await;
+                if records == audit.records {
+                    break;
+                }
+                let missing = audit.records.keys().filter(|id| !records.contains_key(*id));
+                assert!(
+                    Instant::now() < end,
+                    "{} has {} records, the server {}; missing {:?}; {:?}",
+                    device.name,
+                    records.len(),
+                    audit.records.len(),
+                    missing.take(5).collect::<Vec<_>>(),
+                    device.client.status(),
+                );
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+        audit
+    }
+}
+
+/// What became of the writes.
+#[derive(Debug)]
+pub struct Audit {
+    /// Writes that the clients accepted.
+    pub accepted: usize,
+    /// Records whose last accepted content the server does not have.
+    pub lost: Vec<String>,
+    /// Operations that were applied more than once.
+    pub doubled: Vec<String>,
+    records: BTreeMap<String, (u64, String)>,
+}
+
+impl Audit {
+    async fn of(server: &crate::servers::Postgres, accepted: &Accepted) -> Self {
+        let rows = server
+            .sql("SELECT id, version, body FROM evenkeel.notes WHERE NOT deleted")
+            .await;
+        let mut records = BTreeMap::new();
+        for row in rows {
+            let body: Value = serde_json::from_str(row.get(2)).unwrap_or_default();
+            let content = body["content"].as_str().unwrap_or_default().to_owned();
+            let version = u64::try_from(row.get::<_, i64>(1)).unwrap_or_default();
+            records.insert(row.get(0), (version, content));
+        }
+        let kept = |id: &String, contents: &Vec<String>| {
+            let there = records.get(id).map(|(_, content)| content);
+            there == contents.last()
+        };
+        let lost = accepted.iter().filter(|(id, all)| !kept(id, all));
+        let lost = lost.map(|(id, _)| id.clone()).collect();
+        // Each content was written once, so the log holds it once.
+        let doubled = server
+            .sql(
+                "SELECT note_id FROM evenkeel.changes
+                 GROUP BY note_id, body::json->>'content' HAVING count(*) > 1
+                 UNION SELECT request_id FROM evenkeel.changes
+                 GROUP BY request_id HAVING count(*) > 1",
+            )
+            .await;
+        let doubled = doubled.iter().map(|row| row.get(0)).collect();
+        Self {
+            accepted: accepted.values().map(Vec::len).sum(),
+            lost,
+            doubled,
+            records,
+        }
+    }
+}
+
+/// What must hold of every status, whatever happens: no cause without trouble, nothing asked of the user,
+/// and no wait that undercuts the server or that nobody would sit out.
+///
+/// # Panics
+///
+/// When it does not hold, or a cause shows that is not among `causes`.
+pub fn check_history(name: &str, pages: &[Page], causes: &[Cause]) {
+    for page in pages {
+        let status = &page.status;
+        let degraded = status.state == SyncState::Degraded;
+        assert_eq!(status.cause.is_some(), degraded, "{name}: {status:?}");
+        assert_eq!(status.ask, Ask::None, "{name}: {status:?}");
+        if let Some(cause) = status.cause {
+            assert!(causes.contains(&cause), "{name}: {cause:?} in {status:?}");
+        }
+        if let (Some(floor), Some(next)) = (page.floor, page.next_attempt_in) {
+            let early = Duration::from_millis(5);
+            assert!(
+                next + early >= floor,
+                "{name}: undercuts {floor:?}: {page:?}"
+            );
+        }
+        if let Some(next) = page.next_attempt_in {
+            assert!(next <= WAIT_MAX, "{name}: {page:?}");
+        }
+    }
+}
+
+/// Shorter than the defaults where the service's windows are.
+fn timeouts() -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    timeouts.silence_min = Duration::from_secs(5);
+    timeouts.stream_headers = Duration::from_secs(8);
+    timeouts.data = Duration::from_secs(20);
+    timeouts.poll_every = Duration::from_secs(5);
+    timeouts
+}
+
+const WRITE_EVERY: Duration = Duration::from_millis(150);
+const MINUTE: Duration = Duration::from_secs(60);
+const SETTLE_WITHIN: Duration = Duration::from_secs(150);
+/// Backoff ends at 30 s, jitter at 20 s, and a spent budget fills by one in 15 s.
+const WAIT_MAX: Duration = Duration::from_secs(65);
