@@ -36,6 +36,42 @@ pub struct Page {
     pub floor: Option<Duration>,
 }
 
+/// How a client gets to the service, and as whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Way<'a> {
+    /// Where the edge is, or what stands before it.
+    pub url: &'a str,
+    /// The certificates of its authority, where that is a private one.
+    pub roots: Option<&'a [u8]>,
+    /// The user; those other than `demo` need the setting `open_tokens`.
+    pub user: &'a str,
+    /// The pause between two writes.
+    pub write_every: Duration,
+    /// The environment of the one that runs in a process of its own.
+    pub environment: &'a [(&'a str, &'a str)],
+}
+
+impl<'a> Way<'a> {
+    /// As everybody in most scenarios goes.
+    #[must_use]
+    pub const fn to(url: &'a str) -> Self {
+        Self {
+            url,
+            roots: None,
+            user: "demo",
+            write_every: Duration::from_millis(150),
+            environment: &[],
+        }
+    }
+
+    fn token(&self) -> String {
+        match self.user {
+            "demo" => "demo-token".to_owned(),
+            user => format!("user:{user}"),
+        }
+    }
+}
+
 /// A client of the SDK in this process, with a store in a file, that writes all the time.
 #[derive(Debug)]
 pub struct Device {
@@ -44,6 +80,7 @@ pub struct Device {
     /// Its store.
     pub store: SqliteStore,
     name: String,
+    user: String,
     told: Arc<Mutex<Told>>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -64,16 +101,16 @@ impl Device {
     /// # Panics
     ///
     /// When that does not succeed.
-    pub async fn start(name: &str, url: &str, folder: &Path, roots: Option<&[u8]>) -> Self {
+    pub async fn start(name: &str, folder: &Path, way: &Way<'_>) -> Self {
         let file = folder.join(format!("{name}.db"));
-        let store = SqliteStore::open(file, "demo", StoreOptions::default()).await;
+        let store = SqliteStore::open(file, way.user, StoreOptions::default()).await;
         let store = store.unwrap_or_else(|error| panic!("{name}: {error}"));
-        let mut builder = SyncClient::builder(url)
-            .token(Secret::new("demo-token"))
+        let mut builder = SyncClient::builder(way.url)
+            .token(Secret::new(way.token()))
             .replica(store.clone())
             .proxy(ProxySetting::None)
             .timeouts(timeouts());
-        if let Some(roots) = roots {
+        if let Some(roots) = way.roots {
             builder = builder.extra_root_certificates(roots);
         }
         let client = builder.build();
@@ -82,7 +119,12 @@ impl Device {
         let tasks = vec![
             tokio::spawn(keep_pages(client.clone(), Arc::clone(&told))),
             tokio::spawn(count_requests(client.clone(), Arc::clone(&told))),
-            tokio::spawn(write(name.to_owned(), store.clone(), Arc::clone(&told))),
+            tokio::spawn(write(
+                name.to_owned(),
+                store.clone(),
+                Arc::clone(&told),
+                way.write_every,
+            )),
         ];
         client
             .start()
@@ -91,6 +133,7 @@ impl Device {
             client,
             store,
             name: name.to_owned(),
+            user: way.user.to_owned(),
             told,
             tasks,
         }
@@ -123,8 +166,43 @@ impl Device {
         (0..sent.len()).map(since).max().unwrap_or(0)
     }
 
-    fn set_writing(&self, writing: bool) {
+    /// What it was told to be safe.
+    #[must_use]
+    pub fn accepted(&self) -> Accepted {
+        self.told().accepted.clone()
+    }
+
+    /// Whether it writes from now on.
+    pub fn set_writing(&self, writing: bool) {
         self.told().writing = writing;
+    }
+
+    /// Waits until its store holds what the server has of its user, and nothing else.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come to that.
+    pub async fn has_all_of(&self, audit: &Audit) {
+        let end = Instant::now() + SETTLE_WITHIN;
+        let none = BTreeMap::new();
+        let wanted = audit.records.get(&self.user).unwrap_or(&none);
+        loop {
+            let records = self.records().await;
+            if records == *wanted {
+                return;
+            }
+            let missing = wanted.keys().filter(|id| !records.contains_key(*id));
+            assert!(
+                Instant::now() < end,
+                "{} has {} records, the server {}; missing {:?}; {:?}",
+                self.name,
+                records.len(),
+                wanted.len(),
+                missing.take(5).collect::<Vec<_>>(),
+                self.client.status(),
+            );
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Everything in its store: version and content by id.
@@ -165,17 +243,25 @@ async fn keep_pages(client: SyncClient, told: Arc<Mutex<Told>>) {
             status,
         };
         let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.pages.push(page);
+        keep_last(&mut told.pages, page);
     }
 }
 
 async fn count_requests(client: SyncClient, told: Arc<Mutex<Told>>) {
     loop {
         let sample = (Instant::now(), requests(&client));
-        let note = |mut told: MutexGuard<'_, Told>| told.sent.push(sample);
+        let note = |mut told: MutexGuard<'_, Told>| keep_last(&mut told.sent, sample);
         note(told.lock().unwrap_or_else(PoisonError::into_inner));
         sleep(Duration::from_millis(250)).await;
     }
+}
+
+/// Notes of many hours must not grow: the oldest half goes where there are too many.
+fn keep_last<T>(notes: &mut Vec<T>, note: T) {
+    if notes.len() == NOTES_MAX {
+        notes.drain(..NOTES_MAX / 2);
+    }
+    notes.push(note);
 }
 
 fn requests(client: &SyncClient) -> u64 {
@@ -184,9 +270,9 @@ fn requests(client: &SyncClient) -> u64 {
 }
 
 /// New records and new contents of old ones, by turns.
-async fn write(name: String, store: SqliteStore, told: Arc<Mutex<Told>>) {
+async fn write(name: String, store: SqliteStore, told: Arc<Mutex<Told>>, every: Duration) {
     for number in 0_u64.. {
-        sleep(WRITE_EVERY).await;
+        sleep(every).await;
         if !told.lock().unwrap_or_else(PoisonError::into_inner).writing {
             continue;
         }
@@ -243,14 +329,15 @@ impl Notes {
 }
 
 impl Outsider {
-    fn start(url: &str, folder: &Path) -> Self {
+    fn start(way: &Way<'_>, folder: &Path) -> Self {
         let notes = Notes {
             program: program("evenkeel-notes", "notes"),
-            url: url.to_owned(),
+            url: way.url.to_owned(),
             store: folder.join("outsider.db"),
         };
         let child = notes
             .command(&["add", "-", "--wait", "150"])
+            .envs(way.environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -296,7 +383,7 @@ impl Outsider {
                 if input.write_all(line.as_bytes()).await.is_err() {
                     break;
                 }
-                sleep(2 * WRITE_EVERY).await;
+                sleep(Duration::from_millis(300)).await;
             }
             input
         }));
@@ -350,14 +437,14 @@ impl Crew {
     /// # Panics
     ///
     /// When they do not get there.
-    pub async fn board(devices: usize, url: &str, roots: Option<&[u8]>) -> Self {
+    pub async fn board(devices: usize, way: &Way<'_>) -> Self {
         let folder = TempDir::new().unwrap_or_else(|error| panic!("a folder: {error}"));
         let names = (0..devices).map(|number| format!("device-{number}"));
         let mut devices = Vec::new();
         for name in names {
-            devices.push(Device::start(&name, url, folder.path(), roots).await);
+            devices.push(Device::start(&name, folder.path(), way).await);
         }
-        let mut outsider = Outsider::start(url, folder.path());
+        let mut outsider = Outsider::start(way, folder.path());
         for device in &devices {
             let synced = |status: &Status| status.state == SyncState::Synced;
             crate::reach(&device.client, "synced at first", SETTLE_WITHIN, synced).await;
@@ -368,6 +455,19 @@ impl Crew {
             devices,
             outsider,
             _folder: folder,
+        }
+    }
+
+    /// Ends a client and starts it again, as an app does.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn restart(&self, device: usize) {
+        let client = &self.devices[device].client;
+        client.stop().await;
+        if let Err(error) = client.start() {
+            panic!("{error}");
         }
     }
 
@@ -410,28 +510,11 @@ impl Crew {
     pub async fn settle(self, server: &crate::servers::Postgres) -> Audit {
         let mut accepted = self.outsider.settle().await;
         for device in &self.devices {
-            accepted.extend(device.told().accepted.clone());
+            accepted.extend(device.accepted());
         }
         let audit = Audit::of(server, &accepted).await;
         for device in &self.devices {
-            let end = Instant::now() + SETTLE_WITHIN;
-            loop {
-                let records = device.records().await;
-                if records == audit.records {
-                    break;
-                }
-                let missing = audit.records.keys().filter(|id| !records.contains_key(*id));
-                assert!(
-                    Instant::now() < end,
-                    "{} has {} records, the server {}; missing {:?}; {:?}",
-                    device.name,
-                    records.len(),
-                    audit.records.len(),
-                    missing.take(5).collect::<Vec<_>>(),
-                    device.client.status(),
-                );
-                sleep(Duration::from_millis(100)).await;
-            }
+            device.has_all_of(&audit).await;
         }
         audit
     }
@@ -446,24 +529,32 @@ pub struct Audit {
     pub lost: Vec<String>,
     /// Operations that were applied more than once.
     pub doubled: Vec<String>,
-    records: BTreeMap<String, (u64, String)>,
+    /// By user and id: version and content.
+    records: BTreeMap<String, BTreeMap<String, (u64, String)>>,
 }
 
 impl Audit {
-    async fn of(server: &crate::servers::Postgres, accepted: &Accepted) -> Self {
+    /// Compares what was accepted, of any user, with what the server has.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be asked.
+    pub async fn of(server: &crate::servers::Postgres, accepted: &Accepted) -> Self {
         let rows = server
-            .sql("SELECT id, version, body FROM evenkeel.notes WHERE NOT deleted")
+            .sql("SELECT id, version, body, owner FROM evenkeel.notes WHERE NOT deleted")
             .await;
-        let mut records = BTreeMap::new();
+        let mut records = BTreeMap::<String, BTreeMap<_, _>>::new();
         for row in rows {
             let body: Value = serde_json::from_str(row.get(2)).unwrap_or_default();
             let content = body["content"].as_str().unwrap_or_default().to_owned();
             let version = u64::try_from(row.get::<_, i64>(1)).unwrap_or_default();
-            records.insert(row.get(0), (version, content));
+            let own = records.entry(row.get(3)).or_default();
+            own.insert(row.get(0), (version, content));
         }
+        // Ids are made so that no two users share one.
         let kept = |id: &String, contents: &Vec<String>| {
-            let there = records.get(id).map(|(_, content)| content);
-            there == contents.last()
+            let there = records.values().find_map(|own| own.get(id));
+            there.map(|(_, content)| content) == contents.last()
         };
         let lost = accepted.iter().filter(|(id, all)| !kept(id, all));
         let lost = lost.map(|(id, _)| id.clone()).collect();
@@ -471,7 +562,7 @@ impl Audit {
         let doubled = server
             .sql(
                 "SELECT note_id FROM evenkeel.changes
-                 GROUP BY note_id, body::json->>'content' HAVING count(*) > 1
+                 GROUP BY owner, note_id, body::json->>'content' HAVING count(*) > 1
                  UNION SELECT request_id FROM evenkeel.changes
                  GROUP BY request_id HAVING count(*) > 1",
             )
@@ -524,7 +615,7 @@ fn timeouts() -> Timeouts {
     timeouts
 }
 
-const WRITE_EVERY: Duration = Duration::from_millis(150);
+const NOTES_MAX: usize = 2_000;
 const MINUTE: Duration = Duration::from_secs(60);
 const SETTLE_WITHIN: Duration = Duration::from_secs(150);
 /// Backoff ends at 30 s, jitter at 20 s, and a spent budget fills by one in 15 s.

@@ -2,9 +2,11 @@
 
 pub mod crew;
 pub mod process;
+pub mod proxy;
 pub mod scenario;
 pub mod servers;
 pub mod service;
+pub mod soak;
 
 use std::path::PathBuf;
 use std::process::Stdio;

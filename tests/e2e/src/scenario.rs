@@ -9,8 +9,9 @@ use std::time::Duration;
 use evenkeel::{Cause, Link, SyncState};
 use tokio::time::{Instant, sleep};
 
-use crate::crew::{Crew, check_history};
-use crate::servers::Postgres;
+use crate::crew::{Crew, Way, check_history};
+use crate::servers::{self, Postgres};
+use crate::service::Service;
 
 /// What a scenario expects.
 #[derive(Clone, Debug)]
@@ -33,9 +34,31 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// Lets everybody write for a moment; the fault is made right after this returns.
+    /// A service with so many origins, and three clients and a process that write to it; `None` where this
+    /// machine has no Postgres or Redis.
+    pub async fn on_a_service(origins: usize, expect: Expect) -> Option<(Service, Self)> {
+        if !servers::here() {
+            return None;
+        }
+        let service = Service::start(origins, async |url| url.to_owned()).await;
+        let crew = Crew::board(3, &Way::to(&service.url())).await;
+        Some((service, Self::begin(expect, crew).await))
+    }
+
+    /// Lets everybody write until each client knows how often a stream gives a sign of life; the fault is
+    /// made right after this returns.
+    ///
+    /// # Panics
+    ///
+    /// When they do not hear of it within a minute.
     pub async fn begin(expect: Expect, crew: Crew) -> Self {
-        sleep(CALM).await;
+        let end = Instant::now() + Duration::from_secs(60);
+        for device in &crew.devices {
+            while device.client.diagnostics().stream_events.heartbeat < 4 {
+                assert!(Instant::now() < end, "no heartbeats");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
         let sent_before = crew.devices.iter().map(|device| device.sent()).collect();
         Self {
             expect,
@@ -195,7 +218,6 @@ fn put_line(fault: &str, line: &str) {
 }
 
 const TABLE: &str = "<!-- faults: written by the tests -->\n";
-const CALM: Duration = Duration::from_secs(3);
 /// The longest until a client has seen that something is wrong: a silent stream and a request that waits.
 const SEEN_WITHIN: Duration = Duration::from_secs(8);
 /// After the announced attempt: the probe, the stream, and what has piled up.

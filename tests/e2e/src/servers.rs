@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, getuid, kill_process};
+use rustix::process::{Pid, Signal, getuid, kill_process, test_kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
@@ -92,12 +92,26 @@ impl Postgres {
     }
 
     /// SIGKILL to every process of it, as when the machine loses its power.
+    ///
+    /// # Panics
+    ///
+    /// When one is still there after 10 s.
     pub async fn kill(&mut self) {
+        // A first process that stands still starts no others.
+        send(&self.child, Signal::STOP);
         let pids = self.pids();
-        for pid in pids {
-            let _ = kill_process(pid, Signal::KILL);
+        for pid in &pids {
+            let _ = kill_process(*pid, Signal::KILL);
         }
         let _ = self.child.kill().await;
+        for _ in 0..1_000 {
+            // While one is left the data cannot be served again.
+            if pids.iter().all(|pid| test_kill_process(*pid).is_err()) {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        panic!("Postgres does not die");
     }
 
     /// SIGSTOP or SIGCONT to every process of it.
