@@ -43,7 +43,7 @@ pub mod store;
 
 pub use faults::{
     CdnBody, CdnError, Cut, DatabaseFault, FaultError, FaultInfo, FaultSet, Faults, Flap, Garbage,
-    LateCommits, OriginErrors, RateLimited, Selection, SnapshotGap, Unconfigured,
+    LateCommits, OriginErrors, RateLimited, Selection, SignIn, SnapshotGap, Unconfigured,
 };
 pub use parts::{
     EdgeOptions, EdgeServer, OriginOptions, OriginServer, ProviderOptions, ProviderServer,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use evenkeel_proto::wire::{
     AI_SESSION_COOKIE, AiProvider, AiScope, AiSession, SameSite, SetCookie,
 };
-use evenkeel_stack::{Part, ProviderOptions, RateLimited, Stack, run_provider};
+use evenkeel_stack::{Part, ProviderOptions, RateLimited, SignIn, Stack, run_provider};
 use serde_json::{Value, json};
 use support::{Device, Visitor, edge_metrics, eventually, expect_refusal, short, start};
 
@@ -188,6 +188,25 @@ async fn storage_that_is_away_is_kv_unavailable_and_ends_nobody_s_session() {
     visitor.works().await;
     let kv_failures = edge_metrics(&stack).await.reliability.unwrap().kv_failures;
     assert_eq!(kv_failures, 3);
+}
+
+#[tokio::test]
+async fn a_sign_in_that_is_not_configured_is_counted_and_keeps_accounts_out_alone() {
+    let stack = start(&[]).await;
+    let device = Visitor::device(&stack).connected("gemini").await;
+    let account = Visitor::account(&stack).connected("gemini").await;
+    for wrong in [SignIn::Missing, SignIn::Partial, SignIn::Invalid] {
+        stack.faults().update(|f| f.edge_sign_in = Some(wrong));
+        expect_refusal(account.analyze().await, 500, "CONFIG_ERROR", None).await;
+        device.works().await;
+        Device::edge(&stack).pull(0).await;
+    }
+    let counted = edge_metrics(&stack).await.reliability.unwrap().auth_config;
+    assert_eq!(counted.missing_clerk_config, 1);
+    assert_eq!(counted.partial_clerk_config, 1);
+    assert_eq!(counted.invalid_clerk_config, 1);
+    stack.faults().reset();
+    account.works().await;
 }
 
 #[tokio::test]

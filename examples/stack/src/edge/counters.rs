@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use evenkeel_proto::wire::{
-    EdgeCounters, EdgeMetrics, FailureCauses, ProxyCircuit, Reliability, RuntimeConfig,
+    AuthConfig, EdgeCounters, EdgeMetrics, FailureCauses, ProxyCircuit, Reliability, RuntimeConfig,
     SecretRotation,
 };
 
@@ -16,6 +16,7 @@ pub(super) struct Counters(Mutex<Tally>);
 pub(super) struct Tally {
     pub(super) totals: EdgeCounters,
     pub(super) kv_failures: u64,
+    pub(super) sign_in: AuthConfig,
     pub(super) runtime: RuntimeConfig,
     pub(super) rotation: SecretRotation,
     upstream: BTreeMap<&'static str, u64>,
@@ -48,9 +49,9 @@ impl Counters {
             }),
             reliability: Some(Reliability {
                 kv_failures: tally.kv_failures,
+                auth_config: tally.sign_in.clone(),
                 runtime_config: tally.runtime.clone(),
                 secret_rotation: tally.rotation.clone(),
-                ..Reliability::default()
             }),
             vps_proxy_circuit: Some(circuit),
         }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 pub use set::{
     CdnBody, CdnError, Cut, DatabaseFault, FaultInfo, FaultSet, Flap, Garbage, LateCommits,
-    OriginErrors, RateLimited, Selection, SnapshotGap, Unconfigured,
+    OriginErrors, RateLimited, Selection, SignIn, SnapshotGap, Unconfigured,
 };
 
 /// Why a fault was refused.

@@ -45,6 +45,9 @@ faults! {
     cdn_error: Option<CdnError> = r#"{"status":502,"body":"html"}"#;
     /// The edge does not know its origin.
     edge_unconfigured: Option<Unconfigured> = r#""service_unavailable""#;
+    /// The edge's sign-in (Clerk) configuration cannot be used: whoever comes with a token to the paths
+    /// that the edge serves itself is refused.
+    edge_sign_in: Option<SignIn> = r#""missing""#;
     /// The edge's session storage is down: `kv_unavailable`.
     edge_kv_down: bool = "true";
     /// The edge's session storage can be read and not written.
@@ -95,6 +98,8 @@ faults! {
     retry_after_as_date: bool = "true";
     /// `/ready` shows Redis as degraded while the origin still calls itself ready.
     ready_degraded: bool = "true";
+    /// `/ready` is not answered until this is cleared, and everything else is: a check of a dependency hangs.
+    ready_hangs: bool = "true";
 
     /// Tickets cannot be used up, and only that.
     replay_store_down: bool = "true";
@@ -234,6 +239,18 @@ pub enum Unconfigured {
     ServiceUnavailable,
     /// 500 `CONFIG_ERROR`.
     ConfigError,
+}
+
+/// What is wrong with the edge's sign-in configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignIn {
+    /// There is none.
+    Missing,
+    /// Half of it is there.
+    Partial,
+    /// It cannot be right.
+    Invalid,
 }
 
 /// Answers of 5xx from the origin, or from the AI provider.

@@ -30,6 +30,7 @@ pub(super) async fn health(State(origin): State<Arc<Origin>>) -> Response {
 }
 
 pub(super) async fn ready(State(origin): State<Arc<Origin>>) -> Response {
+    origin.faults.until(|faults| !faults.ready_hangs).await;
     let ready = origin.readiness().await;
     let status = match ready.ok {
         true => StatusCode::OK,

@@ -24,8 +24,9 @@ use uuid::Uuid;
 use super::Edge;
 use super::circuit::Circuit;
 use crate::answer::{self, Refusal};
-use crate::caller::auth_required;
+use crate::caller::{auth_required, bearer};
 use crate::clock::Clock;
+use crate::faults::SignIn;
 use crate::hex::hex;
 use crate::secrets::{SecretName, SecretState};
 use crate::store::DatabaseError;
@@ -231,10 +232,26 @@ impl Edge {
     }
 
     fn visitor(&self, headers: &HeaderMap) -> Result<Visitor, Refusal> {
+        let faults = self.faults.now();
+        if let Some(wrong) = faults.edge_sign_in.filter(|_| bearer(headers).is_some()) {
+            return Err(self.sign_in_misconfigured(wrong));
+        }
         Ok(Visitor {
-            user: self.issuer.caller(headers, &self.faults.now())?,
+            user: self.issuer.caller(headers, &faults)?,
             cookie: session_cookie(headers),
         })
+    }
+
+    fn sign_in_misconfigured(&self, wrong: SignIn) -> Refusal {
+        self.counters.count(|t| {
+            *match wrong {
+                SignIn::Missing => &mut t.sign_in.missing_clerk_config,
+                SignIn::Partial => &mut t.sign_in.partial_clerk_config,
+                SignIn::Invalid => &mut t.sign_in.invalid_clerk_config,
+            } += 1;
+        });
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Refusal::new(status, "CONFIG_ERROR", "the edge cannot tell who signed in")
     }
 
     fn shown(&self, session: &Session) -> AiSession {
