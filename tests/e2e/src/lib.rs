@@ -51,27 +51,50 @@ pub fn recovery_check() -> PathBuf {
     program("recovery-check", "recovery-check")
 }
 
-/// An origin as a process of its own, on a port and a folder that outlive it.
+/// A part of the reference service as a process of its own, on a port that outlives it.
 #[derive(Debug)]
-pub struct OriginProcess {
+pub struct PartProcess {
     child: Child,
+    role: &'static str,
     port: u16,
-    data: PathBuf,
+    args: Vec<String>,
+    /// What it keeps its records in, where it has any.
+    data: Option<PathBuf>,
 }
 
-impl OriginProcess {
-    /// Starts one on a port that the system chooses, with its records in a fresh folder.
+impl PartProcess {
+    /// Starts an `edge`, an `origin` or a `provider` on a port that the system chooses, with these
+    /// arguments of `stack` besides.
     ///
     /// # Panics
     ///
     /// When it does not start.
-    pub async fn start(name: &str) -> Self {
+    pub async fn start(role: &'static str, args: &[&str]) -> Self {
+        let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let Some((child, port)) = launch(role, 0, &args).await else {
+            panic!("the {role} did not start")
+        };
+        Self {
+            child,
+            role,
+            port,
+            args,
+            data: None,
+        }
+    }
+
+    /// An origin with its records in a fresh folder.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn origin_with_records(name: &str) -> Self {
         let folder = format!("evenkeel-{name}-{}", std::process::id());
         let data = std::env::temp_dir().join(folder);
-        let Some((child, port)) = launch(0, &data).await else {
-            panic!("the origin did not start")
-        };
-        Self { child, port, data }
+        let shown = data.display().to_string();
+        let mut origin = Self::start("origin", &["--data", &shown]).await;
+        origin.data = Some(data);
+        origin
     }
 
     /// Where it listens.
@@ -93,30 +116,31 @@ impl OriginProcess {
     pub async fn restart(&mut self) {
         // Another connection of this machine may hold the port for a moment.
         for _ in 0..200 {
-            if let Some((child, _)) = launch(self.port, &self.data).await {
+            if let Some((child, _)) = launch(self.role, self.port, &self.args).await {
                 self.child = child;
                 return;
             }
             sleep(Duration::from_millis(100)).await;
         }
-        panic!("the origin did not come back on port {}", self.port);
+        panic!("the {} did not come back on port {}", self.role, self.port);
     }
 }
 
-impl Drop for OriginProcess {
+impl Drop for PartProcess {
     fn drop(&mut self) {
         let _ = self.child.start_kill();
-        let _ = std::fs::remove_dir_all(&self.data);
+        if let Some(data) = &self.data {
+            let _ = std::fs::remove_dir_all(data);
+        }
     }
 }
 
 /// The process and its port once it has said `ready`.
-async fn launch(port: u16, data: &PathBuf) -> Option<(Child, u16)> {
+async fn launch(role: &str, port: u16, args: &[String]) -> Option<(Child, u16)> {
     let mut child = Command::new(recovery_check())
-        .args(["stack", "--role", "origin", "--origin-port"])
+        .args(["stack", "--role", role, &format!("--{role}-port")])
         .arg(port.to_string())
-        .arg("--data")
-        .arg(data)
+        .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -126,7 +150,7 @@ async fn launch(port: u16, data: &PathBuf) -> Option<(Child, u16)> {
     let mut lines = BufReader::new(child.stdout.take()?).lines();
     let mut port = None;
     while let Some(line) = timeout(READY_WITHIN, lines.next_line()).await.ok()?.ok()? {
-        if let Some(url) = line.strip_prefix("origin ") {
+        if let Some(url) = line.strip_prefix(role) {
             port = url.rsplit(':').next().and_then(|text| text.parse().ok());
         }
         if line == "ready" {
