@@ -110,7 +110,7 @@ pub(crate) struct Status {
     #[arg(long, value_name = "STATE", value_parser = state)]
     pub(crate) until: Option<SyncState>,
     /// How long to wait, such as 30s or 5m; without --until, for a state other than syncing.
-    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = span)]
     pub(crate) timeout: Duration,
     /// How to write the status.
     #[arg(long, value_enum, default_value_t = OneFormat::Text)]
@@ -141,7 +141,7 @@ pub(crate) struct Watch {
     #[arg(long, value_name = "NAME", requires = "store")]
     pub(crate) account: Option<String>,
     /// How long to watch, such as 30s or 5m; without this, until interrupted.
-    #[arg(long = "for", value_name = "SPAN", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "SPAN", value_parser = span)]
     pub(crate) span: Option<Duration>,
     /// Live on this terminal, with the service's readiness and counters; NO_COLOR is honoured.
     #[arg(long, conflicts_with = "format")]
@@ -177,7 +177,7 @@ pub(crate) struct Triage {
     #[arg(long, value_name = "FILE")]
     pub(crate) server_log: Option<PathBuf>,
     /// How far apart the edge's counters are sampled: what rises is trouble now, what stands is old.
-    #[arg(long, value_name = "SPAN", default_value = "4s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "SPAN", default_value = "4s", value_parser = span)]
     pub(crate) sample: Duration,
     /// How to write the diagnosis.
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
@@ -202,13 +202,13 @@ Example:  recovery-check verify --edge https://sync.example.com --origin http://
             --allow-unknown metrics --write-probe --format junit > recovery.xml")]
 pub(crate) struct Verify {
     /// How long everything has to hold.
-    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = span)]
     pub(crate) window: Duration,
     /// How often to look.
     #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = interval)]
     pub(crate) interval: Duration,
     /// How long to wait for a recovery at most.
-    #[arg(long, value_name = "SPAN", default_value = "10m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "SPAN", default_value = "10m", value_parser = span)]
     pub(crate) deadline: Duration,
     /// What may be unknown, with commas between: the edge's counters where they are not told, /ready
     /// where it cannot be asked.
@@ -221,7 +221,7 @@ pub(crate) struct Verify {
     #[arg(long)]
     pub(crate) write_probe: bool,
     /// How long to wait for the first heartbeat; the service sends one every 20 s.
-    #[arg(long, value_name = "SPAN", default_value = "50s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "SPAN", default_value = "50s", value_parser = span)]
     pub(crate) heartbeat_within: Duration,
     /// How to write the verdict; text shows the progress too.
     #[arg(long, value_enum, default_value_t = VerifyFormat::Text)]
@@ -285,7 +285,7 @@ pub(crate) struct Handshake {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) count: u32,
     /// How long to wait for the first heartbeat; the service sends one every 20 s.
-    #[arg(long, value_name = "SPAN", default_value = "50s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "SPAN", default_value = "50s", value_parser = span)]
     pub(crate) heartbeat_within: Duration,
     /// How to write the result.
     #[arg(long, value_enum, default_value_t = OneFormat::Text)]
@@ -312,7 +312,7 @@ pub(crate) struct Record {
     #[arg(long)]
     pub(crate) append: bool,
     /// How long to record, such as 30m or 8h; without this, until interrupted.
-    #[arg(long = "for", value_name = "SPAN", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "SPAN", value_parser = span)]
     pub(crate) span: Option<Duration>,
     /// How often to look at /ready and the counters, from 100ms to 1h.
     #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = interval)]
@@ -336,7 +336,7 @@ pub(crate) struct Report {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
     /// For how long all must have been well at the end to count as recovered.
-    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = span)]
     pub(crate) window: Duration,
 }
 
@@ -430,8 +430,17 @@ pub(crate) enum ReportFormat {
     Markdown,
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
+/// A year is for ever here, and can still be added to any time.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
     let span = humantime::parse_duration(text).map_err(|e| e.to_string())?;
+    match span <= SPAN_MAX {
+        true => Ok(span),
+        false => Err("expected a span of at most 365 days".to_owned()),
+    }
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let span = span(text)?;
     if (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&span) {
         Ok(span)
     } else {
@@ -446,6 +455,8 @@ fn state(text: &str) -> Result<SyncState, String> {
     })
 }
 
+const SPAN_MAX: Duration = Duration::from_secs(365 * 86_400);
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -453,5 +464,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_span_is_so_long_that_it_cannot_be_waited_for() {
+        assert!(super::span("365days").is_ok());
+        for long in ["366days", "500000000000y"] {
+            assert!(super::span(long).is_err(), "{long}");
+            assert!(super::interval(long).is_err(), "{long}");
+        }
     }
 }

@@ -117,6 +117,42 @@ pub(crate) fn wall_ms() -> u64 {
         .map_or(0, millis)
 }
 
+/// Unix time that nobody sets while it is looked at: what has to hold for a while is not held by a clock
+/// that is put forward.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SteadyClock {
+    from: Instant,
+    from_ms: u64,
+}
+
+impl SteadyClock {
+    pub(crate) fn new() -> Self {
+        Self {
+            from: Instant::now(),
+            from_ms: wall_ms(),
+        }
+    }
+
+    pub(crate) fn now_ms(self) -> u64 {
+        self.from_ms.saturating_add(elapsed_ms(self.from))
+    }
+}
+
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_while_it_is_looked_at_moves_nothing() {
+        // Begun when this machine's clock was an hour behind what it says now.
+        let clock = SteadyClock {
+            from: Instant::now(),
+            from_ms: wall_ms() - 3_600_000,
+        };
+        assert!(clock.now_ms() < wall_ms() - 3_000_000);
+    }
 }

@@ -119,8 +119,8 @@ impl Rose {
 
     pub(super) fn sum(all: impl Iterator<Item = Self>) -> Self {
         all.fold(Self::default(), |sum, one| Self {
-            rotation: [0, 1, 2, 3].map(|n| sum.rotation[n] + one.rotation[n]),
-            others: sum.others + one.others,
+            rotation: [0, 1, 2, 3].map(|n| sum.rotation[n].saturating_add(one.rotation[n])),
+            others: sum.others.saturating_add(one.others),
         })
     }
 }

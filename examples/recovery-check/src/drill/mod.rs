@@ -133,7 +133,7 @@ struct Finish {
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     allow_unknown: Vec<Unknowable>,
     /// For how long to watch whether anybody still needs the old secret.
-    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = crate::cli::span)]
     window: Duration,
 }
 

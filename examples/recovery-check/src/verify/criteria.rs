@@ -259,7 +259,7 @@ fn failed_counters(before: Option<&Counted>, now: &Counted) -> Option<String> {
         let was = &before.metrics.metrics;
         let opens = totals.vps_proxy_circuit_opens - was.vps_proxy_circuit_opens;
         let rejects = totals.vps_proxy_circuit_rejects - was.vps_proxy_circuit_rejects;
-        if opens + rejects > 0 {
+        if opens > 0 || rejects > 0 {
             return Some(format!(
                 "rising: opened {opens} and rejected {rejects} times more"
             ));

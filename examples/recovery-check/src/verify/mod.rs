@@ -22,7 +22,7 @@ use crate::output::{Colour, Output};
 use crate::probe::Probe;
 use crate::recording::Seen;
 use crate::stack::shutdown_signal;
-use crate::status_line::{clock, wall_ms};
+use crate::status_line::{SteadyClock, clock};
 use client::Watched;
 use criteria::{Allowed, Criteria, Criterion, Sample};
 use report::{Report, Verdict};
@@ -56,6 +56,7 @@ struct Verify {
     write: Option<Criterion>,
     output: Output,
     begun: std::time::Instant,
+    clock: SteadyClock,
     deadline: Instant,
     samples: u64,
     /// When the next call through the edge may be made.
@@ -64,7 +65,8 @@ struct Verify {
 
 impl Verify {
     fn new(probe: Probe, client: Watched, args: cli::Verify) -> Self {
-        let (now, at_ms) = (Instant::now(), wall_ms());
+        let (now, clock) = (Instant::now(), SteadyClock::new());
+        let at_ms = clock.now_ms();
         let allowed = Allowed {
             unknown_metrics: args.allow_unknown.contains(&cli::Unknowable::Metrics),
             unknown_ready: args.allow_unknown.contains(&cli::Unknowable::Ready),
@@ -80,6 +82,7 @@ impl Verify {
             write: args.write_probe.then(|| Criterion::new("write", at_ms)),
             output: Output::new(),
             begun: std::time::Instant::now(),
+            clock,
             deadline: now + args.deadline,
             samples: 0,
             next_proxied: now,
@@ -101,13 +104,13 @@ impl Verify {
                 return Ok(false);
             };
             self.observe(sample)?;
-            let held = self.criteria.held(wall_ms());
+            let held = self.criteria.held(self.clock.now_ms());
             if held.is_some_and(|held| held >= self.args.window) {
                 if self.final_checks(stop).await? {
                     return Ok(true);
                 }
                 // Not at once again: each attempt opens a stream or writes a record.
-                self.criteria.begin_again(wall_ms());
+                self.criteria.begin_again(self.clock.now_ms());
             }
             tokio::select! {
                 () = sleep_until(next.min(self.deadline)) => {}
@@ -157,7 +160,7 @@ impl Verify {
             return Ok(false);
         };
         self.observe(sample)?;
-        Ok(self.criteria.held(wall_ms()).is_some())
+        Ok(self.criteria.held(self.clock.now_ms()).is_some())
     }
 
     async fn sample(&mut self) -> Sample {
@@ -193,7 +196,7 @@ impl Verify {
     fn observe(&mut self, sample: Sample) -> Result<(), Failed> {
         self.samples += 1;
         let before = self.criteria.all().map(Clone::clone);
-        let at_ms = wall_ms();
+        let at_ms = self.clock.now_ms();
         self.criteria.observe(at_ms, sample);
         if self.criteria.wants_proof() {
             self.next_proxied = Instant::now();
@@ -219,13 +222,13 @@ impl Verify {
     }
 
     fn set_handshake(&mut self, state: State, words: String) -> Result<(), Failed> {
-        self.handshake.set(wall_ms(), state, words);
+        self.handshake.set(self.clock.now_ms(), state, words);
         self.say(&self.handshake)
     }
 
     fn set_write(&mut self, state: State, words: String) -> Result<(), Failed> {
         if let Some(write) = &mut self.write {
-            write.set(wall_ms(), state, words);
+            write.set(self.clock.now_ms(), state, words);
         }
         self.write.as_ref().map_or(Ok(()), |write| self.say(write))
     }
