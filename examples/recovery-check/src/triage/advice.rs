@@ -132,6 +132,25 @@ pub(crate) const NOT_READY: Advice = Advice {
     ],
 };
 
+pub(crate) const READY_SILENT: Advice = Advice {
+    explanation: "The origin answers, but not when it is asked whether it is ready: a check of a \
+        dependency hangs.",
+    next_steps: &[
+        "Look at Redis first, then at the database: a connection that hangs holds the check.",
+        "Read the origin's logs around its /ready.",
+        "Confirm that /ready is 200 with every dependency healthy, then recovery-check verify.",
+    ],
+};
+
+pub(crate) const OTHER_CAUSE: Advice = Advice {
+    explanation: "The edge fails towards the origin for a cause that this version of recovery-check does not know.",
+    next_steps: &[
+        "Read the edge's logs for this cause.",
+        "Compare the deployed versions of edge and origin with this tool's.",
+        "Then confirm that the circuit closes: recovery-check verify.",
+    ],
+};
+
 pub(crate) const UPSTREAM_5XX: Advice = Advice {
     explanation: "The API is up but unhealthy: it answers 5xx.",
     next_steps: &[

@@ -3,6 +3,8 @@
 
 mod aside;
 mod config;
+#[cfg(test)]
+mod exhaustive;
 mod roots;
 mod symptoms;
 #[cfg(test)]
@@ -71,7 +73,7 @@ pub(crate) fn diagnose(evidence: &Evidence) -> (Verdict, Vec<Finding>) {
 type Rule = fn(&Seen<'_>) -> Option<Finding>;
 
 /// Redis first, then the database, then what lies before the origin.
-const ROOTS: [Rule; 13] = [
+const ROOTS: [Rule; 14] = [
     roots::redis,
     roots::ticket_store,
     roots::database,
@@ -84,12 +86,14 @@ const ROOTS: [Rule; 13] = [
     roots::not_the_service,
     roots::path,
     roots::not_ready,
+    roots::ready_silent,
     roots::refused,
 ];
 
 /// What can follow from a root: told after it, and not as one.
-const SYMPTOMS: [fn(&Seen<'_>, bool) -> Option<Finding>; 3] = [
+const SYMPTOMS: [fn(&Seen<'_>, bool) -> Option<Finding>; 4] = [
     symptoms::upstream_5xx,
+    symptoms::other_cause,
     symptoms::circuit_open,
     symptoms::realtime,
 ];
@@ -166,6 +170,10 @@ impl Seen<'_> {
         let metrics = metrics.map(|trouble| ("GET /api/v1/metrics", trouble));
         let proxied = self.0.proxied.iter().filter_map(|p| p.as_ref().err());
         metrics.chain(proxied.map(|trouble| ("a pull through the edge", trouble)))
+    }
+
+    fn ready_trouble(&self) -> Option<&Trouble> {
+        self.0.ready.as_ref()?.as_ref().err()
     }
 
     fn origin_trouble(&self) -> Option<&Trouble> {

@@ -130,7 +130,7 @@ fn edge(evidence: &Evidence) -> Step {
                 words.push("counters fell: the edge was restarted meanwhile".to_owned());
             }
             let open = counters.after.circuit_open() == Some(true);
-            let state = match open || opens + rejects + failures > 0 {
+            let state = match open || [opens, rejects, failures].iter().any(|rise| *rise > 0) {
                 true => StepState::Failed,
                 false => StepState::Ok,
             };
@@ -315,7 +315,12 @@ fn redis(evidence: &Evidence) -> Step {
 
 /// Whole days until a certificate's end, negative after it.
 pub(super) fn days_left(certificate: Option<crate::probe::Validity>, now_ms: i64) -> Option<i64> {
-    Some((certificate?.not_after_ms - now_ms).div_euclid(86_400_000))
+    Some(
+        certificate?
+            .not_after_ms
+            .saturating_sub(now_ms)
+            .div_euclid(86_400_000),
+    )
 }
 
 const CAUSES_MAX: usize = 20;

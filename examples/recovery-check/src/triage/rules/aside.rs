@@ -131,7 +131,7 @@ pub(super) fn earlier(seen: &Seen<'_>) -> Option<Finding> {
         .iter()
         .chain(&causes.provider)
         .filter(|(cause, total)| {
-            let rise = seen.rise(|c| c.upstream(cause) + c.provider(cause));
+            let rise = seen.rise(|c| c.upstream(cause).max(c.provider(cause)));
             **total > 0 && rise == 0 && seen.upstream(cause).is_empty()
         })
         .take(20)

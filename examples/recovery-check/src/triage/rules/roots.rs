@@ -33,10 +33,13 @@ pub(super) fn ticket_store(seen: &Seen<'_>) -> Option<Finding> {
         Health::Down(why) | Health::Degraded(why) => why,
         _ => return None,
     };
-    if seen.health("redis") != Some(Health::Well) {
-        return None;
-    }
-    let evidence = vec![format!("/ready: streamTicket {why}, redis ok")];
+    let redis = match seen.health("redis") {
+        // Then it is what has to be mended.
+        Some(Health::Down(_) | Health::Degraded(_)) => return None,
+        Some(Health::Well) => "redis ok",
+        _ => "redis not told",
+    };
+    let evidence = vec![format!("/ready: streamTicket {why}, {redis}")];
     let advice = advice::TICKET_STORE;
     Some(finding(
         "ticket_store",
@@ -63,9 +66,10 @@ pub(super) fn database(seen: &Seen<'_>) -> Option<Finding> {
 
 pub(super) fn certificate(seen: &Seen<'_>) -> Option<Finding> {
     let at_edge = seen.edge_troubles().map(|(_, trouble)| ("edge", trouble));
-    let at_origin = seen.origin_trouble().map(|trouble| ("origin", trouble));
+    let at_origin = seen.origin_trouble();
+    let at_origin = at_origin.into_iter().chain(seen.ready_trouble());
     let mut evidence: Vec<_> = at_edge
-        .chain(at_origin)
+        .chain(at_origin.map(|trouble| ("origin", trouble)))
         .filter(|(_, trouble)| trouble.kind == Kind::Certificate)
         .map(|(place, trouble)| format!("{place}: {trouble}"))
         .collect();
@@ -99,11 +103,15 @@ pub(super) fn edge_unreachable(seen: &Seen<'_>) -> Option<Finding> {
 }
 
 pub(super) fn not_the_service(seen: &Seen<'_>) -> Option<Finding> {
-    let ready = seen.0.ready.as_ref().and_then(|ready| ready.as_ref().err());
+    let ready = seen.ready_trouble();
     let ready = ready.map(|trouble| ("GET /ready", trouble));
+    let health = seen
+        .origin_trouble()
+        .map(|trouble| ("GET /health", trouble));
     let evidence: Vec<_> = seen
         .edge_troubles()
         .chain(ready)
+        .chain(health)
         .filter(|(_, trouble)| trouble.kind == Kind::NotTheService)
         .map(|(what, trouble)| format!("{what}: {}", trouble.message))
         .collect();
@@ -130,8 +138,12 @@ pub(super) fn path(seen: &Seen<'_>) -> Option<Finding> {
             evidence.extend(found);
         }
     }
-    let direct = seen.origin_trouble();
-    let direct = direct.or_else(|| seen.0.ready.as_ref()?.as_ref().err());
+    // An origin that answers anything can be reached, whatever becomes of its /ready.
+    let direct = match &seen.0.origin {
+        Some((Ok(_), _)) => None,
+        Some((Err(trouble), _)) => Some(trouble),
+        None => seen.ready_trouble(),
+    };
     let direct = direct.filter(|t| matches!(t.kind, Kind::Failed | Kind::TimedOut));
     if let (Some(trouble), false) = (direct, seen.proxied_works()) {
         evidence.push(format!("the origin from here: {trouble}"));
@@ -180,12 +192,39 @@ pub(super) fn not_ready(seen: &Seen<'_>) -> Option<Finding> {
     ))
 }
 
+/// The origin answers, but not when it is asked whether it is ready.
+pub(super) fn ready_silent(seen: &Seen<'_>) -> Option<Finding> {
+    let trouble = seen.ready_trouble()?;
+    let cause = match trouble.kind {
+        Kind::TimedOut => "timeout",
+        Kind::Failed => "network_error",
+        _ => return None,
+    };
+    let Some((Ok(status), _)) = &seen.0.origin else {
+        return None;
+    };
+    let evidence = vec![
+        format!("GET /ready: {trouble}"),
+        format!("GET /health: {status}"),
+    ];
+    let advice = advice::READY_SILENT;
+    Some(finding(
+        "ready_silent",
+        Severity::Critical,
+        cause,
+        evidence,
+        advice,
+    ))
+}
+
 /// Refusals that have no cause of the table.
 pub(super) fn refused(seen: &Seen<'_>) -> Option<Finding> {
     let Some(Ok(Proxied::Refused(refusal))) = seen.0.proxied.last() else {
         return None;
     };
-    if refusal.cause.is_some() || refusal.code.as_deref() == Some("CONFIG_ERROR") {
+    let of_the_caller = matches!(refusal.status, 401 | 403 | 429);
+    let caused = refusal.cause.is_some() || refusal.code.as_deref() == Some("CONFIG_ERROR");
+    if caused && !of_the_caller {
         return None;
     }
     let evidence = vec![format!("a pull through the edge is answered {refusal}")];
