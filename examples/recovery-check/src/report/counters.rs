@@ -129,7 +129,7 @@ impl Counters {
                 let pairs = series.rises.chunks(2).map(|pair| Rise {
                     from: pair[0].from,
                     to: pair[pair.len() - 1].to,
-                    by: pair.iter().map(|rise| rise.by).sum(),
+                    by: pair.iter().fold(0, |sum, rise| rise.by.saturating_add(sum)),
                 });
                 series.rises = pairs.collect();
             }

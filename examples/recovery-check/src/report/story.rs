@@ -179,11 +179,17 @@ impl Story {
                 status: answer.status,
                 ready: answer.body,
             }),
-            Seen::Unknown { unknown, .. } => Err(unknown),
+            Seen::Unknown { unknown, failed } => Err((unknown, failed)),
         };
         for lane in &mut self.origin {
             match &ready {
-                Err(why) if lane.name == READY => lane.see(self.to, Level::Unknown, why),
+                // It was asked, and is not ready whatever it is.
+                Err((why, true)) if lane.name == READY => {
+                    lane.see(self.to, Level::Bad, &format!("no answer: {why}"));
+                }
+                Err((why, false)) if lane.name == READY => {
+                    lane.see(self.to, Level::Unknown, why);
+                }
                 Err(_) => lane.see(self.to, Level::Unknown, ""),
                 Ok(seen) => match dependency(lane.name, seen) {
                     Some((level, what)) => lane.see(self.to, level, &what),
@@ -199,7 +205,7 @@ impl Story {
                     self.worst_ready = Some(seen);
                 }
             }
-            Err(why) => self.count_unseen(READY, &why),
+            Err((why, _)) => self.count_unseen(READY, &why),
         }
         match &sample.edge {
             Seen::Unknown { unknown, .. } => {
@@ -275,7 +281,7 @@ fn ill(seen: &Readiness) -> (bool, usize) {
 
 /// How a dependency was; `None` where this build of the origin does not tell.
 fn dependency(name: &str, seen: &Readiness) -> Option<(Level, String)> {
-    let all = seen.dependencies();
+    let all = without_spans(seen.clone()).dependencies();
     if name == READY {
         let lame = all
             .iter()
@@ -299,6 +305,18 @@ fn dependency(name: &str, seen: &Readiness) -> Option<(Level, String)> {
         Health::Down(why) => Some((Level::Bad, format!("down: {why}"))),
         Health::NotTold => None,
     }
+}
+
+/// For how long something has been so is in the picture already, and would be another span at each look.
+fn without_spans(mut seen: Readiness) -> Readiness {
+    let parts = &mut seen.ready.dependencies;
+    if let Some(redis) = &mut parts.redis {
+        redis.degraded_for_ms = None;
+    }
+    if let Some(realtime) = &mut parts.realtime {
+        realtime.degraded_for_ms = None;
+    }
+    seen
 }
 
 /// From when to when the client was degraded, however often the cause changed meanwhile.

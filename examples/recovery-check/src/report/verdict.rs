@@ -78,6 +78,8 @@ pub(crate) struct Replay {
     begun: [bool; 3],
     /// The client has come through the edge, and has everything.
     synced: bool,
+    /// It was so once, or could not: what it had not asked for yet is no fault of the circuit's.
+    tried: bool,
 }
 
 /// Until when a criterion failed or was unknown, and what was said of it then.
@@ -94,6 +96,7 @@ impl Replay {
             trails: Default::default(),
             begun: [false; 3],
             synced: false,
+            tried: false,
         }
     }
 
@@ -121,6 +124,7 @@ impl Replay {
         self.criteria.observe_client(at, seen);
         self.synced = state == SyncState::Synced && link == Link::Stream;
         self.begun[CLIENT] |= link == Link::Stream || state == SyncState::Degraded;
+        self.tried |= self.synced || state == SyncState::Degraded;
     }
 
     pub(crate) fn sample(&mut self, at: u64, sample: &Sample) {
@@ -133,7 +137,7 @@ impl Replay {
         // A client that is synced has pulled through the edge.
         let proxied = self.synced.then_some(Ok(Proxied::Worked));
         self.criteria.observe_service(at, ready, counted, proxied);
-        (self.begun[READY], self.begun[CIRCUIT]) = (true, self.begun[CLIENT]);
+        (self.begun[READY], self.begun[CIRCUIT]) = (true, self.tried);
     }
 
     /// Nothing is known from here on.
@@ -228,12 +232,14 @@ mod tests {
             }
         });
         assert_eq!((verdict, states), (Verdict::Healthy, [State::Pass; 3]));
-        let (verdict, states) = told(20, |n, status, _| {
-            if n == 0 {
-                *status = json!({ "event": "status", "state": "syncing", "link": "none" });
-            }
-        });
-        assert_eq!((verdict, states), (Verdict::Unknown, [State::Unknown; 3]));
+        for link in ["none", "stream"] {
+            let (verdict, states) = told(20, |n, status, _| {
+                if n < 2 {
+                    *status = json!({ "event": "status", "state": "syncing", "link": link });
+                }
+            });
+            assert_eq!((verdict, states), (Verdict::Unknown, [State::Unknown; 3]));
+        }
     }
 
     #[test]
@@ -279,6 +285,33 @@ mod tests {
         });
         assert_eq!(verdict, Verdict::Unknown);
         assert_eq!(states, [State::Unknown, State::Unknown, State::Pass]);
+    }
+
+    #[test]
+    fn an_origin_that_did_not_answer_for_a_while_was_trouble() {
+        let (verdict, states) = told(90, |n, _, sample| {
+            if n == 20 {
+                sample["ready"] = json!({ "unknown": "TCP: connection refused", "failed": true });
+            }
+        });
+        assert_eq!((verdict, states), (Verdict::Recovered, [State::Pass; 3]));
+    }
+
+    #[test]
+    fn what_lasts_is_one_span_however_long_it_says_it_does() {
+        let mut story = Story::new();
+        for n in 1..=10_u64 {
+            let line = json!({ "event": "sample", "at_ms": n * 1_000, "elapsed_ms": n * 1_000,
+                "edge": { "unknown": "404" },
+                "ready": { "status": 503, "body": { "ok": false, "dependencies": {
+                    "redis": { "ok": false, "degradedForMs": n * 1_000 },
+                    "realtime": { "degraded": true, "degradedForMs": n * 1_000 } } } } });
+            story.take(serde_json::from_value(line).unwrap());
+        }
+        let story = story.told(Unread::default()).unwrap();
+        for lane in &story.origin {
+            assert_eq!(lane.spans.len(), 1, "{lane:?}");
+        }
     }
 
     #[test]
