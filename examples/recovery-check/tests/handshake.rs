@@ -146,8 +146,15 @@ fn whatever_answers_the_end_comes_soon_and_is_clear() {
         .map(|kind| {
             std::thread::spawn(move || {
                 let begun = Instant::now();
-                let (code, report) = handshake(&hostile::start(kind), &[]);
+                let edge = hostile::start(kind);
+                let (output, peak_kb) = common::run_measured(
+                    command(&["handshake", "--format", "json", "--edge", &edge])
+                        .env("EVENKEEL_TOKEN", "demo-token"),
+                );
+                assert!(output.stderr.is_empty(), "{kind:?}: {}", stderr(&output));
+                let (code, report) = (output.status.code(), lines(&output).remove(0));
                 assert_eq!(code, Some(1), "{kind:?}: {report}");
+                assert!(peak_kb < 60_000, "{kind:?}: {peak_kb} kB");
                 let failed = last(&report);
                 assert_eq!(failed["id"], "ticket", "{kind:?}: {report}");
                 let why = failed["evidence"].as_str().unwrap();

@@ -144,7 +144,7 @@ fn secrets_and_session_storage_that_fail_are_named_by_their_counters() {
     let cases = [
         // An active secret that is too short to encrypt with.
         Configured {
-            change: ("/secrets/KEY_ENCRYPTION_SECRET", "\"short\""),
+            changes: &[("/secrets/KEY_ENCRYPTION_SECRET", "\"short\"")],
             counter: "invalidEncryptionSecret",
             id: "secrets",
             next: &[
@@ -155,7 +155,7 @@ fn secrets_and_session_storage_that_fail_are_named_by_their_counters() {
         },
         // A new active secret, and what was stored under the old one cannot be opened any more.
         Configured {
-            change: ("/secrets/KEY_ENCRYPTION_SECRET", ANOTHER_SECRET),
+            changes: &[("/secrets/KEY_ENCRYPTION_SECRET", ANOTHER_SECRET)],
             counter: "decryptFailures",
             id: "secrets",
             next: &[
@@ -164,9 +164,42 @@ fn secrets_and_session_storage_that_fail_are_named_by_their_counters() {
                 "overlap",
             ],
         },
+        // The overlap is there, and is no secret.
+        Configured {
+            changes: &[
+                ("/secrets/KEY_ENCRYPTION_SECRET_PREV", "\"short\""),
+                ("/secrets/KEY_ENCRYPTION_SECRET", ANOTHER_SECRET),
+            ],
+            counter: "invalidRotationSecret",
+            id: "secrets",
+            next: &["KEY_ENCRYPTION_SECRET_PREV", "overlap"],
+        },
+        // With a good overlap, what is opened cannot be written back.
+        Configured {
+            changes: &[
+                ("/secrets/KEY_ENCRYPTION_SECRET_PREV", FIRST_SECRET),
+                ("/secrets/KEY_ENCRYPTION_SECRET", ANOTHER_SECRET),
+                ("/faults/edge_kv_read_only", "true"),
+            ],
+            counter: "reencryptFailures",
+            id: "secrets",
+            next: &["KEY_ENCRYPTION_SECRET_PREV"],
+        },
+        sign_in(
+            &[("/faults/edge_sign_in", "\"missing\"")],
+            "missingClerkConfig",
+        ),
+        sign_in(
+            &[("/faults/edge_sign_in", "\"partial\"")],
+            "partialClerkConfig",
+        ),
+        sign_in(
+            &[("/faults/edge_sign_in", "\"invalid\"")],
+            "invalidClerkConfig",
+        ),
         // Sessions cannot be kept.
         Configured {
-            change: ("/faults/edge_kv_read_only", "true"),
+            changes: &[("/faults/edge_kv_read_only", "true")],
             counter: "kvFailures",
             id: "kv_unavailable",
             next: &["KV"],
@@ -175,9 +208,21 @@ fn secrets_and_session_storage_that_fail_are_named_by_their_counters() {
     in_turns(cases.to_vec(), 3, misconfigured);
 }
 
+const fn sign_in(
+    changes: &'static [(&'static str, &'static str)],
+    counter: &'static str,
+) -> Configured {
+    Configured {
+        changes,
+        counter,
+        id: "auth_config",
+        next: &["Clerk", "Redeploy the edge"],
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Configured {
-    change: (&'static str, &'static str),
+    changes: &'static [(&'static str, &'static str)],
     /// What rises in the edge.
     counter: &'static str,
     id: &'static str,
@@ -185,7 +230,10 @@ struct Configured {
 }
 
 fn misconfigured(case: Configured) {
+    let first = format!("encryption_secret={}", FIRST_SECRET.trim_matches('"'));
     let (_stack, urls) = stack(&[
+        "--set",
+        &first,
         "--set",
         "ai_rate_limit_requests=100000",
         "--set",
@@ -193,8 +241,9 @@ fn misconfigured(case: Configured) {
     ]);
     let (edge, control_url) = (url(&urls, "edge"), url(&urls, "control"));
     control(edge, "POST", "/api/v1/auth/connect", KEY);
-    let (path, body) = case.change;
-    control(control_url, "PUT", path, body);
+    for (path, body) in case.changes {
+        control(control_url, "PUT", path, body);
+    }
     let triage = || {
         let output = ask(&urls, &["triage", "--sample", "1s"]);
         (output.status.code(), lines(&output).remove(0))
@@ -219,6 +268,53 @@ fn misconfigured(case: Configured) {
     // What was counted once and stands still is over.
     let (code, report) = triage();
     assert_eq!(code, Some(0), "{case:?}: {report}");
+}
+
+/// Streams fail one after the other, their 5xx open the circuit, and its rejects are what most see.
+#[test]
+fn a_redis_that_is_away_is_named_before_the_5xx_and_the_circuit_that_follow_from_it() {
+    let (_stack, urls) = stack(&[
+        "--set",
+        "circuit_open_ms=300",
+        "--set",
+        "circuit_threshold=1",
+        "--set",
+        "heartbeat_ms=300",
+    ]);
+    control(url(&urls, "control"), "PUT", "/faults/redis_down", "true");
+    let over = Arc::new(AtomicBool::new(false));
+    let streams = {
+        let (over, urls) = (Arc::clone(&over), urls.clone());
+        std::thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                ask(&urls, &["handshake"]);
+            }
+        })
+    };
+    let output = ask(&urls, &["triage", "--sample", "3s"]);
+    over.store(true, Ordering::Relaxed);
+    streams.join().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let report = lines(&output).remove(0);
+    let findings = report["findings"].as_array().unwrap();
+    assert_eq!(findings[0]["id"], "redis", "{report}");
+    let next = findings[0]["next_steps"][0].as_str().unwrap();
+    assert!(next.contains("Redis first"), "{next}");
+    for id in ["upstream_5xx", "circuit_open"] {
+        let found = findings.iter().find(|f| f["id"] == id);
+        let found = found.unwrap_or_else(|| panic!("no {id}: {report}"));
+        assert_eq!(found["severity"], "warning", "{found}");
+        let why = found["explanation"].as_str().unwrap();
+        assert!(why.contains("It follows from what is named above"), "{why}");
+    }
+    control(url(&urls, "control"), "POST", "/reset", "");
+    let output = ask_verify(&urls, "5s", "60s");
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        lines(&output).remove(0)
+    );
 }
 
 /// Somebody who uses the AI all the time.
@@ -247,4 +343,5 @@ impl Using {
 }
 
 const KEY: &str = r#"{"provider":"gemini","apiKey":"sk-user-7"}"#;
+const FIRST_SECRET: &str = "\"the-first-secret-that-is-long-enough\"";
 const ANOTHER_SECRET: &str = "\"another-secret-that-is-long-enough-32\"";

@@ -29,11 +29,11 @@ fn an_outage_comes_and_goes_on_the_screen() {
     terminal.see(&[" synced ", "healthy", "circuit closed", "q quit"]);
     let fault = "/faults/origin_refuses";
     control(url(&urls, "control"), "PUT", fault, "true");
-    terminal.see(&[" degraded ", "network_error", "unknown: TCP"]);
+    terminal.see(&[" degraded ", "network_error", "no answer: TCP"]);
     terminal.see(&["next in"]);
     terminal.see(&["circuit open", "upstream network_error", "█"]);
     terminal.resize(40, 10);
-    terminal.see(&["degraded", "/ready  unknown", "q quit"]);
+    terminal.see(&["degraded", "/ready  no answer", "q quit"]);
     terminal.resize(80, 24);
     control(url(&urls, "control"), "DELETE", fault, "");
     let screen = terminal.see(&[" synced ", "healthy", "circuit closed"]);

@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ pub enum Hostile {
     Nothing,
     /// The connection ends at once.
     Closes,
+    /// The service's own forms, with numbers that cannot be. Not one of [`ALL`]: much of it looks well.
+    Absurd,
 }
 
 pub const ALL: [Hostile; 9] = [
@@ -42,20 +46,27 @@ pub const ALL: [Hostile; 9] = [
 
 /// Listens for as long as the test's process lives.
 pub fn start(kind: Hostile) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    start_at(kind, "127.0.0.1:0")
+}
+
+/// In the place of something that listened there before.
+pub fn start_at(kind: Hostile, address: &str) -> String {
+    let listener = TcpListener::bind(address).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
+        let counted = Arc::<AtomicBool>::default();
         for stream in listener.incoming().flatten() {
+            let counted = Arc::clone(&counted);
             thread::spawn(move || {
                 // Whoever hangs up has seen enough.
-                let _ = serve(kind, stream);
+                let _ = serve(kind, stream, &counted);
             });
         }
     });
     url
 }
 
-fn serve(kind: Hostile, mut stream: TcpStream) -> std::io::Result<()> {
+fn serve(kind: Hostile, mut stream: TcpStream, counted: &AtomicBool) -> std::io::Result<()> {
     if kind == Hostile::Closes {
         return Ok(());
     }
@@ -107,10 +118,42 @@ fn serve(kind: Hostile, mut stream: TcpStream) -> std::io::Result<()> {
             // Until the other side gives up.
             while stream.read(&mut request)? > 0 {}
         }
+        Hostile::Absurd => {
+            let json = absurd(&String::from_utf8_lossy(&request), counted);
+            let length = format!("content-length: {}\r\n", json.len());
+            stream.write_all((head("application/json", &length) + &json).as_bytes())?;
+        }
         Hostile::Closes => {}
     }
     // A close with bytes unread would be a reset.
     stream.shutdown(std::net::Shutdown::Write)?;
     while stream.read(&mut request)? > 0 {}
     Ok(())
+}
+
+/// What it answers to this request. Its counters are at zero once, and then as high as they can be.
+fn absurd(request: &str, counted: &AtomicBool) -> String {
+    let most = i64::MAX;
+    let path = request.split_whitespace().nth(1).unwrap_or_default();
+    if path.starts_with("/ready") {
+        return format!(
+            r#"{{"ok":true,"dependencies":{{"database":{{"ok":true}},"redis":{{"ok":true,
+                "degradedForMs":{most},"consecutiveFailures":{most}}}}}}}"#
+        );
+    }
+    if path.starts_with("/api/v1/metrics") {
+        let n = match counted.swap(true, Ordering::Relaxed) {
+            true => most,
+            false => 0,
+        };
+        return format!(
+            r#"{{"metrics":{{"requests":{n},"vpsProxyFailures":{n},"vpsProxyTimeouts":{n},
+                "vpsProxyCircuitOpens":{n},"vpsProxyCircuitRejects":{n},"providerFailures":{n}}},
+                "failureCauses":{{"upstream":{{"timeout":{n},"strange":{n}}},"provider":{{"strange":{n}}}}},
+                "reliability":{{"secretRotation":{{"fallbackDecrypts":{n},"decryptFailures":{n},
+                "reencryptSuccesses":{n},"reencryptFailures":{n}}}}},
+                "vpsProxyCircuit":{{"open":false,"openUntil":{most},"remainingMs":{most}}}}}"#
+        );
+    }
+    format!(r#"{{"changes":[],"nextCursor":{most},"ok":true,"expiresAt":{most}}}"#)
 }

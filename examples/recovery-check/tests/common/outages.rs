@@ -25,10 +25,10 @@ const fn one(
     }
 }
 
-pub const OUTAGES: [Outage; 20] = [
+pub const OUTAGES: [Outage; 21] = [
     one(
         &[("origin_refuses", "true")],
-        &["path"],
+        &["path", "circuit_open"],
         "network_error",
         "reachability",
     ),
@@ -45,8 +45,14 @@ pub const OUTAGES: [Outage; 20] = [
         "reachability",
     ),
     one(
+        &[("ready_hangs", "true")],
+        &["ready_silent"],
+        "timeout",
+        "Redis first",
+    ),
+    one(
         &[("edge_path_down", "true")],
-        &["path"],
+        &["path", "circuit_open"],
         "network_error",
         "DNS, TCP, TLS, firewall",
     ),

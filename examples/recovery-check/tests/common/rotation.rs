@@ -124,6 +124,11 @@ impl Scene {
         self.restart();
     }
 
+    /// Ends the service; the drill's file stays with the folder.
+    pub fn end(self) -> tempfile::TempDir {
+        self.folder
+    }
+
     pub fn restart(&self) {
         control(url(&self.urls, "control"), "POST", "/edge/restart", "");
     }
