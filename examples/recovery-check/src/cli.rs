@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,6 +51,16 @@ pub(crate) struct Service {
     /// is taken from EVENKEEL_TOKEN.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// Root certificates to trust beside the system's, in PEM: those of a service with an authority of
+    /// its own.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "EVENKEEL_CA_FILE",
+        hide_env_values = true
+    )]
+    pub(crate) ca_file: Option<PathBuf>,
     /// The device to appear as; without this, the one of --state-dir, or a new one.
     #[arg(long, global = true, value_name = "UUID")]
     pub(crate) device_id: Option<String>,
@@ -349,6 +360,18 @@ pub(crate) struct Stack {
     /// The edge's port; 0 lets the system choose.
     #[arg(long, value_name = "P", default_value_t = 0)]
     pub(crate) edge_port: u16,
+    /// The address that the edge listens on. Anything but the loopback needs --tls-dir, and lets in
+    /// whoever reaches it and knows a token: for tests with network namespaces and other machines.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub(crate) listen: IpAddr,
+    /// Have the edge speak https, with HTTP/2, under a private authority kept in this folder: clients
+    /// trust its ca.pem. It is made where there is none, and used again where there is one.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tls_dir: Option<PathBuf>,
+    /// A further name or address that the edge's certificate is for, beside localhost, 127.0.0.1 and
+    /// ::1; may be repeated.
+    #[arg(long, value_name = "NAME", requires = "tls_dir")]
+    pub(crate) tls_name: Vec<String>,
     /// The origin's port; 0 lets the system choose.
     #[arg(long, value_name = "P", default_value_t = 0)]
     pub(crate) origin_port: u16,

@@ -57,6 +57,9 @@ fn prepare(service: &Service) -> Result<SyncClientBuilder, Failed> {
                 reading.await.unwrap_or(Err(TokenError::Unavailable))
             }
         });
+    if let Some(roots) = roots(service)? {
+        builder = builder.extra_root_certificates(roots);
+    }
     if let Some(id) = &service.device_id {
         builder = builder.device_id(id);
     }
@@ -81,7 +84,7 @@ pub(crate) fn probe(service: &Service) -> Result<Probe, Failed> {
         None => Uuid::new_v4(),
     };
     Ok(Probe {
-        tls: Tls::new()?,
+        tls: Tls::trusting(roots(service)?.as_deref())?,
         edge,
         origin,
         token,
@@ -116,8 +119,27 @@ pub(crate) fn ai_of_account(service: &Service) -> Result<AiClient, Failed> {
 /// The service's AI, as a device and nobody's account.
 pub(crate) fn ai_of_device(service: &Service) -> Result<AiClient, Failed> {
     let edge = service.edge.as_deref().ok_or_else(which_service)?;
-    let builder = SyncClient::builder(edge).user_agent(crate::USER_AGENT);
+    let mut builder = SyncClient::builder(edge).user_agent(crate::USER_AGENT);
+    if let Some(roots) = roots(service)? {
+        builder = builder.extra_root_certificates(roots);
+    }
     builder.build_ai().map_err(unusable)
+}
+
+/// The root certificates that the command line adds to the system's.
+fn roots(service: &Service) -> Result<Option<Vec<u8>>, Failed> {
+    let Some(path) = &service.ca_file else {
+        return Ok(None);
+    };
+    let mut roots = Vec::new();
+    let file = File::open(path).map(|file| file.take(ROOTS_BYTES_MAX));
+    match file.and_then(|mut file| file.read_to_end(&mut roots)) {
+        Ok(_) => Ok(Some(roots)),
+        Err(error) => Err(Failed::configuration(format!(
+            "--ca-file: cannot read {}: {error}",
+            path.display()
+        ))),
+    }
 }
 
 /// What is wrong, where it was said, and what to do about it.
@@ -129,6 +151,9 @@ fn unusable(error: BuildError) -> Failed {
         }
         BuildError::DeviceId => {
             format!("--device-id: {why}; without it the one of --state-dir is taken, or a new one")
+        }
+        BuildError::Certificate { .. } => {
+            format!("--ca-file (or EVENKEEL_CA_FILE): {why}; it must hold certificates in PEM")
         }
         BuildError::StateCorrupt { .. } => {
             format!("--state-dir: {why}; look at it, and delete it if it can go")
@@ -237,4 +262,5 @@ fn token(text: &str) -> Result<Secret, &'static str> {
     }
 }
 
+const ROOTS_BYTES_MAX: u64 = 4 << 20;
 const TOKEN_BYTES_MAX: u64 = 64 << 10;

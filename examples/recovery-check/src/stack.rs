@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use evenkeel_stack::{FaultSet, Role, ServeError, ServeOptions, Settings, StartError};
+use evenkeel_stack::{FaultSet, Role, ServeError, ServeOptions, Settings, StartError, TlsOptions};
 
 use crate::cli::{Stack, StackRole};
 use crate::exit::{Failed, Outcome};
@@ -19,6 +19,12 @@ pub(crate) async fn run(args: Stack) -> Result<Outcome, Failed> {
         let wrong = "--origin-url and --provider-url are for the edge";
         return Err(Failed::configuration(wrong));
     }
+    if !edge && (args.tls_dir.is_some() || !args.listen.is_loopback()) {
+        let wrong = "--tls-dir and --listen are for the edge";
+        return Err(Failed::configuration(wrong));
+    }
+    let names = args.tls_name;
+    let tls = args.tls_dir.map(|folder| TlsOptions { folder, names });
     let options = ServeOptions {
         role: match args.role {
             StackRole::All => Role::All,
@@ -27,6 +33,8 @@ pub(crate) async fn run(args: Stack) -> Result<Outcome, Failed> {
             StackRole::Provider => Role::Provider,
         },
         edge_port: args.edge_port,
+        edge_listen: Some(args.listen),
+        tls,
         origin_port: args.origin_port,
         provider_port: args.provider_port,
         origin_urls: args.origin_url,
@@ -43,6 +51,9 @@ pub(crate) async fn run(args: Stack) -> Result<Outcome, Failed> {
         Err(ServeError::Output(error)) => Err(error.into()),
         Err(ServeError::Start(error @ StartError::Listen { .. })) => Err(Failed::configuration(
             format!("{}; choose another port, or 0", chain(&error)),
+        )),
+        Err(ServeError::Start(error @ StartError::Plain(_))) => Err(Failed::configuration(
+            format!("--listen: {}; give --tls-dir", chain(&error)),
         )),
         Err(error) => Err(Failed::configuration(chain(&error))),
     }

@@ -111,6 +111,19 @@ fn usage_and_configuration_errors_exit_with_2_and_say_what_to_do() {
             ],
             "edge",
         ),
+        (&["stack", "--listen", "192.0.2.1"], "--tls-dir"),
+        (&["stack", "--tls-name", "x.example"], "--tls-dir"),
+        (&["stack", "--role", "origin", "--tls-dir", "x"], "edge"),
+        (
+            &[
+                "handshake",
+                "--edge",
+                "https://localhost:1",
+                "--ca-file",
+                "/nonexistent",
+            ],
+            "--ca-file",
+        ),
         (&["demo", "--seconds", "1"], "20"),
     ] {
         let output = run(args);

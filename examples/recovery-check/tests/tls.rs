@@ -124,7 +124,7 @@ async fn a_handshake_over_tls_is_timed_and_only_with_whom_the_system_trusts() {
     assert!(evidence.contains("xpired"), "{evidence}");
 }
 
-/// The reference service does not know that there is TLS in front of it.
+/// The reference service is not told that there is TLS in front of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tickets_cookie_without_secure_is_no_good_over_tls() {
     let (_stack, urls) = stack(&["--set", "heartbeat_ms=300"]);
@@ -134,6 +134,48 @@ async fn a_tickets_cookie_without_secure_is_no_good_over_tls() {
     assert_eq!(code, Some(1), "{report}");
     let checks = report["attempts"][0]["checks"].as_array().unwrap();
     assert_eq!(checks[0]["evidence"], "Secure is missing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_with_tls_of_its_own_passes_with_its_root_and_is_nobody_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let (_stack, urls) = stack(&["--set", "heartbeat_ms=300", "--tls-dir", folder]);
+    let (edge, ca) = (url(&urls, "edge"), url(&urls, "ca"));
+    assert!(edge.starts_with("https://127.0.0.1:"), "{edge}");
+    let nobody = Authority::new();
+    let args = ["handshake", "--edge", edge];
+    let (code, report) = run(&[&args[..], &["--ca-file", ca]].concat(), &nobody.file()).await;
+    assert_eq!(code, Some(0), "{report}");
+    let checks = report["attempts"][0]["checks"].as_array().unwrap();
+    assert_eq!(checks[0]["id"], "cookie");
+    assert_eq!(checks[0]["state"], "pass");
+    let (code, report) = run(&args, &nobody.file()).await;
+    assert_eq!((code, &tls(&report)["state"]), (Some(1), &"fail".into()));
+
+    let asked = [
+        "status",
+        "--until",
+        "synced",
+        "--edge",
+        edge,
+        "--ca-file",
+        ca,
+    ];
+    let (code, status) = run(&asked, &nobody.file()).await;
+    assert_eq!((code, &status["state"]), (Some(0), &"synced".into()));
+    let asked = [
+        "verify",
+        "--window",
+        "1s",
+        "--interval",
+        "200ms",
+        "--edge",
+        edge,
+    ];
+    let rest = ["--origin", url(&urls, "origin"), "--ca-file", ca];
+    let (code, verdict) = run(&[&asked[..], &rest].concat(), &nobody.file()).await;
+    assert_eq!(code, Some(0), "{verdict}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,6 +40,7 @@ mod serve;
 mod settings;
 mod stack;
 pub mod store;
+mod tls;
 
 pub use faults::{
     CdnBody, CdnError, Cut, DatabaseFault, FaultError, FaultInfo, FaultSet, Faults, Flap, Garbage,
@@ -57,3 +58,4 @@ pub use settings::{
     TicketCarrier,
 };
 pub use stack::{Builder, Stack, StartError};
+pub use tls::{TlsError, TlsOptions};

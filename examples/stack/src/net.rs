@@ -3,33 +3,37 @@
 //! A server that "refuses" has really closed its listener. Its port stays bound, without listening, so
 //! that no outgoing connection of this machine can take it meanwhile.
 
+mod drive;
+mod socket;
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tower_service::Service;
+use tokio_rustls::TlsAcceptor;
 
 use crate::faults::{FaultSet, Faults};
+use drive::Drive;
 
 /// A port that serves a router until it is stopped or dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     addr: SocketAddr,
+    scheme: &'static str,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+}
+
+/// Where a server listens, and whether only over TLS.
+pub(crate) struct Place {
+    pub(crate) addr: SocketAddr,
+    pub(crate) tls: Option<TlsAcceptor>,
 }
 
 /// Whether the port refuses connections for now.
@@ -43,12 +47,27 @@ impl Server {
         faults: &Faults,
         refuses: Refuses,
     ) -> io::Result<Self> {
-        let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let listener = bind(wanted)?.listen(BACKLOG)?;
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self::start_at(Place { addr, tls: None }, router, faults, refuses)
+    }
+
+    /// The same anywhere; port 0 lets the system choose.
+    pub(crate) fn start_at(
+        place: Place,
+        router: Router,
+        faults: &Faults,
+        refuses: Refuses,
+    ) -> io::Result<Self> {
+        let listener = bind(place.addr)?.listen(BACKLOG)?;
+        let scheme = match place.tls {
+            Some(_) => "https",
+            None => "http",
+        };
         let addr = listener.local_addr()?;
         let stop = watch::Sender::new(false);
         let accepting = Accepting {
             addr,
+            tls: place.tls,
             router,
             faults: faults.subscribe(),
             refuses,
@@ -57,11 +76,16 @@ impl Server {
             connections: JoinSet::new(),
         };
         let task = tokio::spawn(accepting.run(listener));
-        Ok(Self { addr, stop, task })
+        Ok(Self {
+            addr,
+            scheme,
+            stop,
+            task,
+        })
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        format!("{}://{}", self.scheme, self.addr)
     }
 
     /// Takes no more connections, ends the streams, lets other requests finish for a moment, and returns
@@ -109,6 +133,7 @@ impl Connection {
 
 struct Accepting {
     addr: SocketAddr,
+    tls: Option<TlsAcceptor>,
     router: Router,
     faults: watch::Receiver<Arc<FaultSet>>,
     refuses: Refuses,
@@ -207,119 +232,15 @@ impl Accepting {
             broken: self.broken.subscribe(),
             connection,
         };
-        self.connections.spawn(drive.run(socket));
-    }
-}
-
-/// One connection.
-struct Drive {
-    router: Router,
-    faults: watch::Receiver<Arc<FaultSet>>,
-    refuses: Refuses,
-    broken: watch::Receiver<()>,
-    connection: Connection,
-}
-
-impl Drive {
-    async fn run(mut self, stream: TcpStream) {
-        let reset = Arc::clone(&self.connection.reset);
-        let socket = Socket {
-            stream,
-            reset: Arc::clone(&reset),
-        };
-        let given = self.connection.clone();
-        let service = service_fn(move |mut request: http::Request<Incoming>| {
-            // The listener closes a moment after the fault is switched on; nothing that arrives in
-            // between may be answered.
-            let refused = (self.refuses)(&self.faults.borrow());
-            let connection = given.clone();
-            request.extensions_mut().insert(given.clone());
-            let answer = self.router.clone().call(request);
-            async move {
-                if refused {
-                    connection.reset();
-                    std::future::pending::<()>().await;
-                }
-                answer.await
-            }
-        });
-        let io = TokioIo::new(socket);
-        let mut serving = pin!(http1::Builder::new().serve_connection(io, service));
-        tokio::select! {
-            served = &mut serving => {
-                if let Err(error) = served {
-                    tracing::debug!(%error, "connection ended");
-                }
-            }
-            () = reset.notify.notified() => {}
-            _ = self.broken.changed() => reset.wanted.store(true, Ordering::SeqCst),
-            () = self.connection.stopping() => {
-                serving.as_mut().graceful_shutdown();
-                // What is not finished by then is dropped, and its connection closed.
-                let _ = tokio::time::timeout(GRACE, serving).await;
-            }
-        }
-    }
-}
-
-/// A socket that can be closed with a reset instead of in good order.
-#[derive(Debug)]
-struct Socket {
-    stream: TcpStream,
-    reset: Arc<Reset>,
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        if self.reset.wanted.load(Ordering::SeqCst) {
-            // Already closed by the other side: then there is nothing to reset.
-            let _ = self.stream.set_zero_linger();
-        }
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.connections.spawn(drive.run(socket, self.tls.clone()));
     }
 }
 
 fn bind(addr: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = TcpSocket::new_v4()?;
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
     Ok(socket)
@@ -327,4 +248,3 @@ fn bind(addr: SocketAddr) -> io::Result<TcpSocket> {
 
 const BACKLOG: u32 = 1_024;
 const RETRY: Duration = Duration::from_millis(20);
-const GRACE: Duration = Duration::from_millis(500);

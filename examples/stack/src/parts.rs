@@ -1,8 +1,8 @@
 //! Origin, edge and AI provider, each started and stopped alone.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use crate::control;
 use crate::edge::{Deployment, Sessions, Standing};
 use crate::faults::Faults;
-use crate::net::Server;
+use crate::net::{Place, Server};
 use crate::origin::{self, Origin};
 use crate::provider;
 use crate::requests::Requests;
@@ -24,6 +24,7 @@ use crate::stack::StartError;
 use crate::store::{
     BoxFuture, Bus, Database, DatabaseError, LocalBus, PostgresDatabase, RedisBus, SqliteDatabase,
 };
+use crate::tls::{Tls, TlsOptions};
 
 /// How to start an origin alone.
 #[derive(Clone, Debug, Default)]
@@ -190,6 +191,10 @@ impl OriginServer {
 pub struct EdgeOptions {
     /// 0 lets the system choose.
     pub port: u16,
+    /// The address to listen on; `None` is the loopback, and anything else needs TLS.
+    pub listen: Option<IpAddr>,
+    /// Speak TLS, and only TLS.
+    pub tls: Option<TlsOptions>,
     /// Where the origins are, which are taken in turn; empty is an edge that was deployed without one.
     pub origin_urls: Vec<String>,
     /// Where the AI provider is; `None` is an edge that cannot reach one.
@@ -208,6 +213,7 @@ pub struct EdgeOptions {
 #[derive(Debug)]
 pub struct EdgeServer {
     server: Server,
+    ca: Option<PathBuf>,
     deployment: Arc<Deployment>,
     closed: Closed,
 }
@@ -217,8 +223,16 @@ pub struct EdgeServer {
 /// # Errors
 ///
 /// See [`StartError`].
-pub async fn run_edge(options: EdgeOptions) -> Result<EdgeServer, StartError> {
+pub async fn run_edge(mut options: EdgeOptions) -> Result<EdgeServer, StartError> {
     options.settings.check()?;
+    let addr = SocketAddr::new(options.listen.unwrap_or(LOOPBACK), options.port);
+    if options.tls.is_none() && !addr.ip().is_loopback() {
+        return Err(StartError::Plain(addr));
+    }
+    let http2 = options.settings.http2;
+    let tls = options.tls.as_ref().map(|tls| Tls::open(tls, http2));
+    let tls = tls.transpose()?;
+    options.settings.cookie_secure |= tls.is_some();
     let origins = options.origin_urls.iter().map(|url| authority(url));
     let sessions = Sessions::open(file_in(options.data, SESSIONS_FILE)?.as_deref())?;
     let closed = Closed(Mutex::new(Box::pin(sessions.closed())));
@@ -231,12 +245,17 @@ pub async fn run_edge(options: EdgeOptions) -> Result<EdgeServer, StartError> {
         faults: options.faults,
         requests: options.requests,
     });
-    let server = listen(options.port, |port| {
-        let faults = &deployment.standing().faults;
-        Server::start(port, deployment.router(), faults, |f| f.edge_refuses)
-    })?;
+    let (ca, acceptor) = tls.map(|tls| (tls.ca, tls.acceptor)).unzip();
+    let place = Place {
+        addr,
+        tls: acceptor,
+    };
+    let faults = &deployment.standing().faults;
+    let server = Server::start_at(place, deployment.router(), faults, |f| f.edge_refuses)
+        .map_err(|source| StartError::Listen { addr, source })?;
     Ok(EdgeServer {
         server,
+        ca,
         deployment,
         closed,
     })
@@ -259,6 +278,12 @@ impl EdgeServer {
     #[must_use]
     pub fn requests(&self) -> Requests {
         self.deployment.standing().requests.clone()
+    }
+
+    /// The root certificate to trust, of an edge that speaks TLS.
+    #[must_use]
+    pub fn ca(&self) -> Option<&Path> {
+        self.ca.as_deref()
     }
 
     /// Changes the secrets that AI sessions are encrypted under.
@@ -396,6 +421,7 @@ impl std::fmt::Debug for Closed {
     }
 }
 
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const DATABASE_FILE: &str = "stack.db";
 const SESSIONS_FILE: &str = "edge.db";
 const CLOSE_MAX: Duration = Duration::from_secs(2);

@@ -21,6 +21,8 @@ pub struct RequestRecord {
     pub method: String,
     /// The path without its query: a query may hold a ticket.
     pub path: String,
+    /// The version of HTTP that it came in: `1.0`, `1.1` or `2`.
+    pub http_version: &'static str,
     /// What it was for.
     pub lane: Lane,
     /// `X-Device-Id` as it was sent.
@@ -180,6 +182,7 @@ impl Requests {
             at_ms: self.watch.ms(),
             method: short(request.method().as_str()),
             path: short(request.uri().path()),
+            http_version: version(request.version()),
             lane: Lane::of(request.uri().path()),
             device_id: device_id.and_then(|id| id.to_str().ok()).map(short),
             status: None,
@@ -225,6 +228,14 @@ pub(crate) struct Verdict {
     pub(crate) code: &'static str,
     pub(crate) cause: Option<&'static str>,
     pub(crate) retry_after_ms: Option<u64>,
+}
+
+const fn version(version: http::Version) -> &'static str {
+    match version {
+        http::Version::HTTP_2 => "2",
+        http::Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    }
 }
 
 /// What a client sends is kept no longer than this, so that the log's size is known.

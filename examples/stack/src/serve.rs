@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::faults::Faults;
@@ -11,6 +12,7 @@ use crate::parts::{
 use crate::requests::Requests;
 use crate::settings::Settings;
 use crate::stack::StartError;
+use crate::tls::TlsOptions;
 
 /// What runs in this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +35,10 @@ pub struct ServeOptions {
     pub role: Role,
     /// 0 lets the system choose.
     pub edge_port: u16,
+    /// The address that the edge listens on; `None` is the loopback, and anything else needs TLS.
+    pub edge_listen: Option<IpAddr>,
+    /// For an edge: speak TLS.
+    pub tls: Option<TlsOptions>,
     /// 0 lets the system choose.
     pub origin_port: u16,
     /// 0 lets the system choose.
@@ -69,17 +75,18 @@ pub enum ServeError {
 
 /// Serves until `shutdown` is ready, then stops in good order.
 ///
-/// Writes one line for each part, `edge URL`, `origin URL`, `provider URL` and `control URL`, and then
-/// `ready`.
+/// Writes one line for each part, `edge URL`, `origin URL`, `provider URL` and `control URL`, where the edge
+/// speaks TLS one with its root certificate, `ca PATH`, and then `ready`.
 ///
 /// # Errors
 ///
 /// See [`ServeError`].
 pub async fn serve(
-    options: ServeOptions,
+    mut options: ServeOptions,
     mut out: impl Write,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    options.settings.cookie_secure |= options.tls.is_some();
     let faults = Faults::default();
     let requests = Requests::new(options.settings.request_log_max);
     let mut origin = None;
@@ -109,6 +116,8 @@ pub async fn serve(
         let own = provider.as_ref().map(|provider| provider.url());
         let started = run_edge(EdgeOptions {
             port: options.edge_port,
+            listen: options.edge_listen,
+            tls: options.tls,
             origin_urls: origin
                 .as_ref()
                 .map_or(options.origin_urls, |o| vec![o.url()]),
@@ -123,6 +132,9 @@ pub async fn serve(
     let control = start_control(options.control_port, &faults, &requests, edge.as_ref())?;
     if let Some(edge) = &edge {
         writeln!(out, "edge {}", edge.url())?;
+        if let Some(ca) = edge.ca() {
+            writeln!(out, "ca {}", ca.display())?;
+        }
     }
     if let Some(origin) = &origin {
         writeln!(out, "origin {}", origin.url())?;

@@ -145,6 +145,12 @@ settings! {
     /// Edge: how long that circuit rejects.
     provider_circuit_open_ms: u64 = 30_000u64, 50..=120_000;
 
+    /// Edge: offer HTTP/2 where it speaks TLS.
+    http2: bool = true, ();
+
+    /// Both: give cookies `Secure`, as where clients come over TLS; an edge that speaks TLS does so by
+    /// itself, and so does the origin in the same process.
+    cookie_secure: bool = false, ();
     /// Both: a token that is accepted, and the user it stands for: `token` or `token=user`, several
     /// with commas between. A token alone stands for the user `demo`.
     tokens: String = "demo-token", ();

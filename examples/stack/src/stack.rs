@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::faults::Faults;
 use crate::net::Server;
@@ -14,6 +14,7 @@ use crate::requests::Requests;
 use crate::secrets::Secrets;
 use crate::settings::{SettingError, Settings};
 use crate::store::DatabaseError;
+use crate::tls::{TlsError, TlsOptions};
 
 /// Why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,12 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// Without TLS an edge listens on the loopback only, for tokens and tickets go through it.
+    #[error("an edge on {0} needs TLS")]
+    Plain(SocketAddr),
+    /// The edge cannot speak TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address of the origin or of the AI provider is not of the form `http://host:port`.
     #[error("a part's URL must be http://host:port, not {0:?}")]
     Url(String),
@@ -79,6 +86,7 @@ pub struct Builder {
     control_port: u16,
     provider_url: Option<String>,
     data: Option<PathBuf>,
+    tls: Option<TlsOptions>,
 }
 
 impl Builder {
@@ -122,12 +130,25 @@ impl Builder {
         self
     }
 
+    /// Has the edge speak TLS, with an authority of its own that is kept in this folder; [`Stack::ca`] is
+    /// what clients are to trust.
+    #[must_use]
+    pub fn tls(mut self, folder: impl Into<PathBuf>) -> Self {
+        let folder = folder.into();
+        self.tls = Some(TlsOptions {
+            folder,
+            ..TlsOptions::default()
+        });
+        self
+    }
+
     /// Starts it; it serves requests when this returns.
     ///
     /// # Errors
     ///
     /// See [`StartError`].
-    pub async fn start(self) -> Result<Stack, StartError> {
+    pub async fn start(mut self) -> Result<Stack, StartError> {
+        self.settings.cookie_secure |= self.tls.is_some();
         let faults = Faults::default();
         let requests = Requests::new(self.settings.request_log_max);
         let origin = run_origin(OriginOptions {
@@ -147,6 +168,8 @@ impl Builder {
         .await?;
         let edge = run_edge(EdgeOptions {
             port: self.edge_port,
+            listen: None,
+            tls: self.tls,
             origin_urls: vec![origin.url()],
             provider_url: Some(self.provider_url.unwrap_or_else(|| provider.url())),
             data: self.data,
@@ -178,6 +201,12 @@ impl Stack {
     #[must_use]
     pub fn edge_url(&self) -> &str {
         &self.urls[0]
+    }
+
+    /// The root certificate to trust, where the edge speaks TLS.
+    #[must_use]
+    pub fn ca(&self) -> Option<&Path> {
+        self.edge.ca()
     }
 
     /// Where `/ready` is, and the same API without the edge.

@@ -12,19 +12,25 @@ use support::{Device, Visitor, eventually};
 async fn after_stopping_no_task_thread_or_descriptor_is_left() {
     let folder = tempfile::tempdir().unwrap();
     // Whatever is made once and kept is made by the first round.
-    round(folder.path()).await;
+    round(folder.path(), false).await;
+    round(folder.path(), true).await;
     eventually(async || tasks() == 0).await;
     let before = (descriptors(), threads());
-    for _ in 0..3 {
-        round(folder.path()).await;
+    for tls in [false, true, false, true] {
+        round(folder.path(), tls).await;
         assert_eq!(tasks(), 0);
     }
     // The system may show a thread for a moment after its last instruction, before and now.
     eventually(async || descriptors() <= before.0 && threads() <= before.1).await;
 }
 
-async fn round(folder: &std::path::Path) {
-    let stack = Stack::builder().data(folder).start().await.unwrap();
+async fn round(folder: &std::path::Path, tls: bool) {
+    let builder = Stack::builder().data(folder);
+    let builder = match tls {
+        true => builder.tls(folder),
+        false => builder,
+    };
+    let stack = builder.start().await.unwrap();
     let device = Device::edge(&stack);
     let mut streams = Vec::new();
     for _ in 0..20 {

@@ -25,6 +25,7 @@ fn live() -> Live {
         edge: Some("https://me:pw@sync.example.com/x".to_owned()),
         origin: Some("http://10.0.0.5:3000".to_owned()),
         token_file: None,
+        ca_file: None,
         device_id: None,
         state_dir: None,
     };

@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls_platform_verifier::Verifier;
 
 use super::Validity;
 use crate::exit::Failed;
@@ -14,7 +16,7 @@ use crate::exit::Failed;
 #[derive(Clone, Debug)]
 pub(crate) struct Tls {
     provider: Arc<CryptoProvider>,
-    verifier: Arc<rustls_platform_verifier::Verifier>,
+    verifier: Arc<Verifier>,
 }
 
 /// The dates of the certificate that was shown, if one was.
@@ -28,9 +30,17 @@ impl Seen {
 }
 
 impl Tls {
-    pub(crate) fn new() -> Result<Self, Failed> {
+    /// The system's roots, and these in PEM beside them.
+    pub(crate) fn trusting(pem: Option<&[u8]>) -> Result<Self, Failed> {
+        let extra: Result<Vec<_>, _> =
+            CertificateDer::pem_slice_iter(pem.unwrap_or_default()).collect();
+        let extra = match extra {
+            Ok(extra) if pem.is_none() || !extra.is_empty() => extra,
+            Ok(_) => return Err(unusable("no certificate in it")),
+            Err(error) => return Err(unusable(&error.to_string())),
+        };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(&provider))
+        let verifier = Verifier::new_with_extra_roots(extra, Arc::clone(&provider))
             .map_err(|e| Failed::configuration(format!("cannot use the system's trust: {e}")))?;
         Ok(Self {
             provider,
@@ -57,10 +67,16 @@ impl Tls {
     }
 }
 
+fn unusable(why: &str) -> Failed {
+    Failed::configuration(format!(
+        "--ca-file (or EVENKEEL_CA_FILE): {why}; it must hold certificates in PEM"
+    ))
+}
+
 /// Looks at the certificate and leaves the verdict to the system's verifier.
 #[derive(Debug)]
 struct Watching {
-    inner: Arc<rustls_platform_verifier::Verifier>,
+    inner: Arc<Verifier>,
     seen: Seen,
 }
 

@@ -125,8 +125,7 @@ pub(super) async fn issue(
         max_age: Some(answer::round_up(origin.tickets.ttl())),
         http_only: true,
         same_site: Some(SameSite::Lax),
-        // This service is reached over the loopback only.
-        secure: false,
+        secure: origin.settings.cookie_secure,
     };
     let body = TicketAnswer::Cookie {
         ok: true,

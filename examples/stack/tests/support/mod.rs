@@ -38,7 +38,13 @@ impl Device {
     }
 
     pub fn edge(stack: &Stack) -> Self {
-        Self::at(stack.edge_url())
+        match stack.ca() {
+            None => Self::at(stack.edge_url()),
+            Some(ca) => Self {
+                http: trusting(ca, false),
+                ..Self::at(stack.edge_url())
+            },
+        }
     }
 
     pub fn direct(stack: &Stack) -> Self {
@@ -259,7 +265,21 @@ pub async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
 /// Built in one workspace with the SDK, reqwest wants a TLS provider even for plain HTTP.
 fn client() -> Client {
     let _installed_before = rustls::crypto::ring::default_provider().install_default();
-    Client::builder().pool_max_idle_per_host(0).build().unwrap()
+    // The system's roots are read from files each time, and plain HTTP needs none.
+    let builder = Client::builder().tls_certs_only([]);
+    builder.pool_max_idle_per_host(0).build().unwrap()
+}
+
+/// A client that trusts only this root, over HTTP/2 where the other side speaks it, or never.
+pub fn trusting(ca: &std::path::Path, http1_only: bool) -> Client {
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    let root = reqwest::Certificate::from_pem(&std::fs::read(ca).unwrap()).unwrap();
+    let builder = Client::builder().tls_certs_only([root]);
+    let builder = match http1_only {
+        true => builder.http1_only(),
+        false => builder,
+    };
+    builder.build().unwrap()
 }
 
 /// The edge's counters.
@@ -290,7 +310,10 @@ impl Visitor {
 
     /// Of a device alone.
     pub fn device(stack: &Stack) -> Self {
-        Self::at(stack.edge_url())
+        Self {
+            device: Device::edge(stack),
+            ..Self::at(stack.edge_url())
+        }
     }
 
     /// The same, at any edge.

@@ -127,7 +127,7 @@ impl Edge {
                 forgotten.map_err(|error| self.kv_failed(&error))?;
             }
             let age = Duration::from_millis(self.settings.ai_session_ms);
-            set_cookie(&mut response, &named, age)?;
+            set_cookie(&mut response, &named, age, self.settings.cookie_secure)?;
         }
         Ok(response)
     }
@@ -146,7 +146,8 @@ impl Edge {
         }
         let mut response = answer::json(StatusCode::OK, &AiSession::default());
         if visitor.cookie.is_some() {
-            set_cookie(&mut response, &Secret::new("gone"), Duration::ZERO)?;
+            let secure = self.settings.cookie_secure;
+            set_cookie(&mut response, &Secret::new("gone"), Duration::ZERO, secure)?;
         }
         Ok(response)
     }
@@ -323,7 +324,12 @@ fn session_cookie(headers: &HeaderMap) -> Option<Secret> {
     })
 }
 
-fn set_cookie(response: &mut Response, value: &Secret, age: Duration) -> Result<(), Refusal> {
+fn set_cookie(
+    response: &mut Response,
+    value: &Secret,
+    age: Duration,
+    secure: bool,
+) -> Result<(), Refusal> {
     let cookie = SetCookie {
         name: AI_SESSION_COOKIE.to_owned(),
         value: value.clone(),
@@ -331,8 +337,7 @@ fn set_cookie(response: &mut Response, value: &Secret, age: Duration) -> Result<
         max_age: Some(answer::round_up(age)),
         http_only: true,
         same_site: Some(SameSite::Lax),
-        // This service is reached over the loopback only.
-        secure: false,
+        secure,
     };
     let mut header = HeaderValue::try_from(cookie.to_header())
         .map_err(|_| Refusal::internal("the session is not a header"))?;
