@@ -7,6 +7,7 @@ pub mod scenario;
 pub mod servers;
 pub mod service;
 pub mod soak;
+mod stack_process;
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -17,6 +18,8 @@ use evenkeel::{Status, SyncClient};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
+
+pub use stack_process::StackProcess;
 
 /// A program of this workspace by the name of its package and binary, built if it is not there yet.
 ///
