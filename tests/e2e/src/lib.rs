@@ -1,6 +1,7 @@
 //! What the scenarios share: real processes that end with the test, and what a client said.
 
 pub mod crew;
+pub mod netns;
 pub mod process;
 pub mod proxy;
 pub mod scenario;
@@ -9,6 +10,7 @@ pub mod service;
 pub mod soak;
 mod stack_process;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +22,12 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 pub use stack_process::StackProcess;
+
+/// Says that this machine does not allow a part of a test, and why; past the harness, which keeps to itself
+/// what a test prints that passes.
+pub fn left_out(part: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "left out: {part} ({why})");
+}
 
 /// A program of this workspace by the name of its package and binary, built if it is not there yet.
 ///
