@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::process::Part;
+use crate::process::{StackProcess, ask};
 use crate::servers::{Postgres, Redis};
 
 /// Edge and origins on one Postgres and one Redis.
@@ -13,9 +13,9 @@ pub struct Service {
     /// Where used tickets and announcements are.
     pub redis: Redis,
     /// Each in a process of its own.
-    pub origins: Vec<Part>,
+    pub origins: Vec<StackProcess>,
     /// In front of them.
-    pub edge: Part,
+    pub edge: StackProcess,
 }
 
 impl Service {
@@ -24,15 +24,16 @@ impl Service {
     pub async fn start(origins: usize, mut way: impl AsyncFnMut(&str) -> String) -> Self {
         let (postgres, redis) = tokio::join!(Postgres::start(CONNECTIONS_MAX), Redis::start());
         let mut parts = Vec::new();
-        let mut args: Vec<String> = ["--role", "edge"].map(str::to_owned).into();
+        let mut urls = Vec::new();
         for _ in 0..origins {
             let origin = Self::origin(&postgres, &redis).await;
-            let url = way(origin.url("origin")).await;
-            args.extend(["--origin-url".to_owned(), url]);
+            urls.push(way(origin.said("origin")).await);
             parts.push(origin);
         }
-        args.extend(settings().map(str::to_owned));
-        let edge = Part::start(args).await;
+        let mut args = vec!["--role", "edge"];
+        args.extend(urls.iter().flat_map(|url| ["--origin-url", url]));
+        args.extend(settings());
+        let edge = StackProcess::start(&args).await;
         Self {
             postgres,
             redis,
@@ -42,23 +43,31 @@ impl Service {
     }
 
     /// One more origin of the same service.
-    pub async fn origin(postgres: &Postgres, redis: &Redis) -> Part {
-        let mut args: Vec<String> = ["--role", "origin"].map(str::to_owned).into();
-        args.extend(["--database".to_owned(), postgres.url()]);
-        args.extend(["--redis".to_owned(), redis.url()]);
-        args.extend(["--set", "ticket_secret=shared-by-all-origins"].map(str::to_owned));
-        args.extend(settings().map(str::to_owned));
-        Part::start(args).await
+    pub async fn origin(postgres: &Postgres, redis: &Redis) -> StackProcess {
+        let (postgres, redis) = (postgres.url(), redis.url());
+        let mut args = vec![
+            "--role",
+            "origin",
+            "--database",
+            &postgres,
+            "--redis",
+            &redis,
+        ];
+        args.extend(["--set", "ticket_secret=shared-by-all-origins"]);
+        args.extend(settings());
+        StackProcess::start(&args).await
     }
 
     /// What an origin says of itself at `/ready`, whatever the status.
     pub async fn ready(&self, origin: usize) -> String {
-        fetch(self.origins[origin].url("origin"), "/ready").await
+        let url = self.origins[origin].said("origin");
+        ask(url, "GET", "/ready", "").await.1
     }
 
     /// How many streams are open at an origin, as its `/metrics` say.
     pub async fn streams_open(&self, origin: usize) -> u64 {
-        let text = fetch(self.origins[origin].url("origin"), "/metrics").await;
+        let url = self.origins[origin].said("origin");
+        let text = ask(url, "GET", "/metrics", "").await.1;
         let line = text
             .lines()
             .find_map(|line| line.strip_prefix("stack_streams_open "));
@@ -68,7 +77,7 @@ impl Service {
 
     /// How many requests the edge has counted since its start.
     pub async fn edge_requests(&self) -> u64 {
-        let text = fetch(self.edge.url("edge"), "/api/v1/metrics").await;
+        let text = ask(&self.url(), "GET", "/api/v1/metrics", "").await.1;
         let metrics: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         metrics["metrics"]["requests"].as_u64().unwrap_or(0)
     }
@@ -76,35 +85,7 @@ impl Service {
     /// Where clients go.
     #[must_use]
     pub fn url(&self) -> String {
-        self.edge.url("edge").to_owned()
-    }
-}
-
-/// The body of an answer, asked for in the simplest way: what is asked here has to work without the SDK.
-///
-/// # Panics
-///
-/// When nothing comes within 10 s.
-async fn fetch(url: &str, path: &str) -> String {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let asking = async {
-        let host = url.trim_start_matches("http://");
-        let mut stream = tokio::net::TcpStream::connect(host).await?;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        std::io::Result::Ok(answer)
-    };
-    let answer = tokio::time::timeout(std::time::Duration::from_secs(10), asking).await;
-    match answer {
-        Ok(Ok(answer)) => {
-            let body = answer
-                .split_once("\r\n\r\n")
-                .map(|(_, body)| body.to_owned());
-            body.unwrap_or_default()
-        }
-        other => panic!("{url}{path}: {other:?}"),
+        self.edge.said("edge").to_owned()
     }
 }
 
@@ -121,7 +102,7 @@ pub fn address(url: &str) -> SocketAddr {
 }
 
 /// Windows are short, so that a scenario takes seconds; the rules are the contract's.
-fn settings() -> impl Iterator<Item = &'static str> + use<> {
+fn settings() -> Vec<&'static str> {
     [
         "circuit_open_ms=3000",
         "heartbeat_ms=2000",
@@ -129,8 +110,9 @@ fn settings() -> impl Iterator<Item = &'static str> + use<> {
         "rate_limit_requests=100000",
         "open_tokens=true",
     ]
-    .into_iter()
+    .iter()
     .flat_map(|pair| ["--set", pair])
+    .collect()
 }
 
 const CONNECTIONS_MAX: u32 = 40;

@@ -83,16 +83,12 @@ async fn push(database: &Arc<dyn Database>, push: Push) -> Pushed {
 }
 
 fn contents(notes: &[Record]) -> Vec<(&str, u64, &str)> {
-    let content = |note: &Record| note.fields.get("content").and_then(Value::as_str);
-    let all = notes.iter();
-    all.map(|note| {
-        (
-            note.id.as_str(),
-            note.version.0,
-            content(note).unwrap_or(""),
-        )
-    })
-    .collect()
+    let mut all = Vec::new();
+    for note in notes {
+        let content = note.fields.get("content").and_then(Value::as_str);
+        all.push((note.id.as_str(), note.version.0, content.unwrap_or("")));
+    }
+    all
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use evenkeel::{Cause, Secret, Status, SyncClient, SyncState};
-use evenkeel_e2e::{Diary, PartProcess, reach};
+use evenkeel_e2e::{Diary, StackProcess, reach};
 use evenkeel_proto::policy::Class;
 use evenkeel_proto::retry::backoff;
 use evenkeel_stack::{EdgeOptions, Faults, RequestRecord, Requests, Settings, run_edge};
@@ -53,11 +53,13 @@ async fn fifty_outages_of_random_length_end_as_announced() {
 
 /// One origin process, one edge, one client; all checks of one outage.
 async fn outage(n: u64, length: Duration) -> Outage {
-    let mut origin = PartProcess::origin_with_records(&format!("outage-{n}")).await;
+    let records = tempfile::tempdir().unwrap();
+    let data = records.path().display().to_string();
+    let mut origin = StackProcess::start(&["--role", "origin", "--data", &data]).await;
     let requests = Requests::new(10_000);
     let edge = run_edge(EdgeOptions {
         port: 0,
-        origin_urls: vec![origin.url()],
+        origin_urls: vec![origin.said("origin").to_owned()],
         settings: Settings::default(),
         faults: Faults::default(),
         requests: requests.clone(),

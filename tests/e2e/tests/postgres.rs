@@ -50,7 +50,8 @@ async fn postgres_is_killed_in_the_middle_of_pushes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_has_no_connection_left() {
     let fault = "Postgres: connections exhausted";
-    let begun = Scenario::on_a_service(2, expect(fault, true)).await;
+    // Now and then an origin is quicker to take one that has become free.
+    let begun = Scenario::on_a_service(2, expect(fault, false)).await;
     let Some((service, scenario)) = begun else {
         return;
     };

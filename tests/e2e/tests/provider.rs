@@ -7,28 +7,26 @@ use std::time::{Duration, Instant};
 
 use evenkeel::wire::AiProvider;
 use evenkeel::{AiError, AiStatus, Cause, Secret, SyncClient, SyncState};
-use evenkeel_e2e::{Diary, PartProcess, reach};
+use evenkeel_e2e::{Diary, StackProcess, reach};
 
 const BOUND: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_provider_that_is_killed_and_started_again_degrades_the_ai_alone() {
-    let origin = PartProcess::start("origin", &[]).await;
-    let mut provider = PartProcess::start("provider", &[]).await;
-    let (origin_url, provider_url) = (origin.url(), provider.url());
-    let edge = PartProcess::start(
+    let origin = StackProcess::start(&["--role", "origin"]).await;
+    let mut provider = StackProcess::start(&["--role", "provider"]).await;
+    let edge = StackProcess::start(&[
+        "--role",
         "edge",
-        &[
-            "--origin-url",
-            &origin_url,
-            "--provider-url",
-            &provider_url,
-            "--set",
-            "provider_circuit_open_ms=1000",
-        ],
-    )
+        "--origin-url",
+        origin.said("origin"),
+        "--provider-url",
+        provider.said("provider"),
+        "--set",
+        "provider_circuit_open_ms=1000",
+    ])
     .await;
-    let sync = SyncClient::builder(edge.url())
+    let sync = SyncClient::builder(edge.said("edge"))
         .token(Secret::new("demo-token"))
         .build()
         .unwrap();

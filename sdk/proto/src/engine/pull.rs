@@ -22,6 +22,10 @@ pub(super) struct Pull {
     pub(super) full: bool,
     /// The overlap has to be read again.
     settle: bool,
+    /// The overlap reaches no further back than the first of these two, `MARK_CHANGES` apart at least.
+    marks: [Cursor; 2],
+    /// How many changes have come since the second.
+    since_mark: u32,
     /// Where the pages being read go on, and whether they began with the overlap.
     chain: Option<(Cursor, bool)>,
     look: Option<Look>,
@@ -44,6 +48,8 @@ pub(super) struct Pull {
 #[derive(Clone, Copy, Debug)]
 struct Look {
     from: Cursor,
+    /// From where on it has to be read, where the log does not reach back to `from`.
+    nearest: Cursor,
     /// The highest cursor that the server showed since.
     head: Cursor,
 }
@@ -56,6 +62,8 @@ impl Pull {
             settling: cursor,
             full: false,
             settle: false,
+            marks: [before(cursor); 2],
+            since_mark: 0,
             chain: None,
             look: None,
             snapshot: None,
@@ -77,11 +85,26 @@ impl Pull {
     }
 
     fn start(&self) -> Cursor {
-        let mut from = self.cursor.unwrap_or_default();
-        if self.settle {
-            from = self.settled.max(Cursor(from.0.saturating_sub(OVERLAP_MAX)));
-        }
+        let from = match self.settle {
+            true => self.overlap(),
+            false => self.cursor.unwrap_or_default(),
+        };
         self.look.map_or(from, |look| look.from.min(from))
+    }
+
+    /// Where reading again begins: what came since the last time that everything was settled, and of a long
+    /// download its end. Numbers say nothing of how long ago they were taken: they are handed out to all users.
+    fn overlap(&self) -> Cursor {
+        self.settled.max(self.marks[0])
+    }
+
+    /// Changes have come, up to our cursor.
+    fn count(&mut self, changes: u32) {
+        self.since_mark = self.since_mark.saturating_add(changes);
+        if self.since_mark >= MARK_CHANGES {
+            self.marks = [self.marks[1], self.cursor.unwrap_or_default()];
+            self.since_mark = 0;
+        }
     }
 
     /// The log does not reach that far back any more: half-way first, then not at all.
@@ -97,10 +120,21 @@ impl Pull {
     }
 
     fn look_below(&mut self, announced: Cursor) {
-        let from = Cursor(announced.0.saturating_sub(1));
+        // The number is the highest of a batch; the others lie somewhere below it.
+        let nearest = Cursor(announced.0.saturating_sub(1));
+        let from = before(Some(nearest)).min(self.overlap());
         match &mut self.look {
-            Some(look) => look.from = look.from.min(from),
-            None => self.look = Some(Look { from, head: from }),
+            Some(look) => {
+                look.from = look.from.min(from);
+                look.nearest = look.nearest.min(nearest);
+            }
+            None => {
+                self.look = Some(Look {
+                    from,
+                    nearest,
+                    head: nearest,
+                });
+            }
         }
         // Pages already under way began above it.
         self.chain = None;
@@ -197,6 +231,13 @@ impl Engine {
         let ours = self.pull.cursor;
         if page.reset_required {
             self.pull.chain = None;
+            if let Some(look) = &mut self.pull.look
+                && from < look.nearest
+                && ours.is_some_and(|ours| page.next == Cursor::ZERO || page.next >= ours)
+            {
+                look.from = look.nearest;
+                return;
+            }
             self.pull.look = None;
             let head = (page.next > Cursor::ZERO).then_some(page.next);
             match ours.filter(|&ours| from < ours && head.is_none_or(|head| head >= ours)) {
@@ -224,11 +265,11 @@ impl Engine {
         if let Some((next, _)) = &mut self.pull.chain {
             *next = page.next;
         }
-        if !self.move_to(now, page.next)
-            && !self.pull.full
-            && self.pull.look.is_none()
-            && Some(page.next) == ours
-        {
+        let moved = self.move_to(now, page.next);
+        if moved && Some(from) >= ours {
+            self.pull.count(page.changes);
+        }
+        if !moved && !self.pull.full && self.pull.look.is_none() && Some(page.next) == ours {
             // The overlap was read again, and that is all that was wanted.
             self.finish_chain(now, None);
         }
@@ -298,6 +339,8 @@ impl Engine {
                 // What was in the making beside the snapshot may lie below its cursor.
                 self.pull.settled = Cursor::ZERO;
                 self.pull.settling = Some(cursor);
+                self.pull.marks = [before(Some(cursor)); 2];
+                self.pull.since_mark = 0;
                 self.settle_later(now);
                 self.pull.snapshot = None;
                 self.pull.full = true;
@@ -333,10 +376,17 @@ impl Engine {
     }
 }
 
+fn before(cursor: Option<Cursor>) -> Cursor {
+    Cursor(cursor.unwrap_or_default().0.saturating_sub(NEAR))
+}
+
 /// The longest time that a transaction is expected to hold a number before it commits.
 const LATE_COMMIT: Duration = Duration::from_secs(10);
-/// How many numbers back the overlap reaches at most: half a page, so that news fits in the same one.
-const OVERLAP_MAX: u64 = 250;
+/// Of a long download so many changes are read again at least, and about twice as many at most: ten full
+/// batches that are pushed at once.
+const MARK_CHANGES: u32 = 1_000;
+/// How far below a number those that were taken with it, or just before, are looked for.
+const NEAR: u64 = 500;
 /// How far where the log has been pruned closer than that.
 const OVERLAP_MIN: u64 = 16;
 const RESETS_MAX: u8 = 2;

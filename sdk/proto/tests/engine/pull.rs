@@ -117,6 +117,75 @@ fn a_late_commit_is_looked_at_once_and_is_no_restore() {
 }
 
 #[test]
+fn a_late_batch_is_looked_for_below_its_announcement() {
+    let mut world = World::synced();
+    world.service.head = 5_000;
+    world.announce(5_000);
+    world.run(secs(30));
+    let read = world.read_from.len();
+    // The highest of a hundred numbers that were taken together; others were handed out among them.
+    world.announce(4_000);
+    world.run(ms(500));
+    let looked = world.read_from[read..].iter().map(|&(_, from)| from);
+    assert!(looked.clone().any(|from| from <= Cursor(3_900)));
+    assert_eq!(world.status().cursor, Some(Cursor(5_000)));
+    assert!(world.sent.iter().all(|s| s.request != Request::Snapshot));
+}
+
+#[test]
+fn a_late_batch_is_found_where_the_log_was_pruned_right_below_it() {
+    let mut world = World::synced();
+    world.service.head = 5_000;
+    world.announce(5_000);
+    world.run(secs(30));
+    world.service.pruned_below = 3_990;
+    let read = world.read_from.len();
+    world.announce(4_000);
+    world.run(secs(1));
+    let looked = world.read_from[read..].iter().map(|&(_, from)| from);
+    assert!(
+        looked.clone().any(|from| from == Cursor(3_999)),
+        "{:?}",
+        world.read_from
+    );
+    assert!(world.sent.iter().all(|s| s.request != Request::Snapshot));
+}
+
+#[test]
+fn what_came_in_a_burst_is_read_again_from_before_it() {
+    let mut world = World::synced();
+    world.run(secs(30));
+    let before = world.status().cursor.unwrap();
+    // Several devices come back at once: a batch that took its numbers first may commit last.
+    for _ in 0..12 {
+        world.service.head += 100;
+        world.announce(world.service.head);
+        world.run(ms(200));
+    }
+    let burst_over = world.now;
+    world.run(secs(12));
+    let again = |&(at, from): &(Timestamp, Cursor)| at > burst_over && from <= before;
+    assert!(world.read_from.iter().any(again), "{:?}", world.read_from);
+}
+
+#[test]
+fn of_a_long_download_only_the_end_is_read_again() {
+    let service = Service {
+        head: 100_000,
+        ..Service::default()
+    };
+    let mut world = World::with(Config::default(), service);
+    world.input(Input::Start);
+    world.run_until("synced", secs(300), World::is_synced);
+    let synced_at = world.now;
+    world.run(secs(30));
+    let again = world.read_from.iter().filter(|(at, _)| *at > synced_at);
+    let lowest = again.map(|&(_, from)| from).min();
+    assert!(lowest >= Some(Cursor(97_500)), "{lowest:?}");
+    assert!(lowest <= Some(Cursor(99_000)), "{lowest:?}");
+}
+
+#[test]
 fn a_page_that_leads_nowhere_is_a_broken_contract() {
     let now = Timestamp::from_millis(5);
     let mut engine = Engine::new(now, Config::default());
