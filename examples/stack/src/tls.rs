@@ -111,13 +111,13 @@ impl Authority {
                 return Err(damaged(&key_file, reason));
             }
             let pem = KeyPair::generate().map_err(failed)?.serialize_pem();
-            put(&key_file, &pem, Put::UnlessThere).map_err(|source| file(&key_file, source))?;
+            put(&key_file, &pem, Put::Secret).map_err(|source| file(&key_file, source))?;
         }
         let pem = fs::read_to_string(&key_file).map_err(|source| file(&key_file, source))?;
         let key = KeyPair::from_pem(&pem).map_err(|e| damaged(&key_file, e.to_string()))?;
         if !certified {
             let certificate = params().self_signed(&key).map_err(failed)?;
-            put(&certificate_file, &certificate.pem(), Put::Anyway)
+            put(&certificate_file, &certificate.pem(), Put::Open)
                 .map_err(|source| file(&certificate_file, source))?;
         }
         Ok(Self {
@@ -182,29 +182,32 @@ fn called(name: &str) -> DistinguishedName {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Put {
-    /// Who comes second takes what the first has put there.
-    UnlessThere,
-    Anyway,
+    /// For its owner's eyes only. Who comes second takes what the first has put there.
+    Secret,
+    /// For everybody, in the place of what is there.
+    Open,
 }
 
-/// Puts a whole file there at once, for its owner's eyes only.
+/// Puts a whole file there at once.
 fn put(path: &Path, text: &str, how: Put) -> io::Result<()> {
     let draft = path.with_extension(Uuid::new_v4().simple().to_string());
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    if how == Put::Secret {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
     let written = options
         .open(&draft)
         .and_then(|mut file| file.write_all(text.as_bytes()));
     let done = written.and_then(|()| match how {
-        Put::UnlessThere => fs::hard_link(&draft, path),
-        Put::Anyway => fs::rename(&draft, path),
+        Put::Secret => fs::hard_link(&draft, path),
+        Put::Open => fs::rename(&draft, path),
     });
     // After a rename it is not there any more.
     let _ = fs::remove_file(&draft);
     match done {
-        Err(error) if how == Put::UnlessThere && path.exists() => {
+        Err(error) if how == Put::Secret && path.exists() => {
             tracing::debug!(%error, "another process was first");
             Ok(())
         }

@@ -187,6 +187,8 @@ async fn the_authority_outlives_the_service_and_is_not_replaced_unasked() {
         use std::os::unix::fs::PermissionsExt as _;
         let mode = fs::metadata(&key).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        let mode = fs::metadata(&ca).unwrap().permissions().mode();
+        assert_eq!(mode & 0o400, 0o400);
     }
     let trusts_the_first = trusting(&ca, false);
     stack.stop().await;
