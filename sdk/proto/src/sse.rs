@@ -186,6 +186,16 @@ impl Decoder {
         self.bytes
     }
 
+    /// How many bytes of memory the stream makes us hold, room kept for the next event included. It
+    /// stays within a fixed multiple of the limits, whatever the stream says.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let texts = [&self.id, &self.repaired[0], &self.repaired[1]];
+        let texts: usize = texts.map(String::capacity).iter().sum();
+        let staged = self.next_id.as_ref().map_or(0, String::capacity);
+        texts + staged + self.line.capacity() + self.data.capacity() + self.event.capacity()
+    }
+
     /// Reads lines until one of them completes an item. Apart from [`Decoder::next`], so that what it
     /// returns borrows from the chunk alone.
     fn advance<'c>(&mut self, chunk: &mut &'c [u8]) -> Result<Step<'c>, DecodeError> {

@@ -78,7 +78,7 @@ fn live(seed: u64) {
 }
 
 fn act(rng: &mut Rng, world: &mut World) {
-    match rng.u8(0..24) {
+    match rng.u8(0..26) {
         0 => world.service.heal(),
         1 => {
             let mood = mood(rng);
@@ -124,6 +124,8 @@ fn act(rng: &mut Rng, world: &mut World) {
         20 => world.service.settles = rng.bool(),
         21 => hostile(rng, world),
         22 => world.service.latency = ms(rng.u64(1..20_000)),
+        23 => world.sleep(secs(rng.u64(0..30_000))),
+        24 => world.wake_in_the_past(secs(rng.u64(0..900))),
         _ => {
             if world.has_stream() {
                 world.event(StreamEvent::Retry(secs(rng.u64(0..1_000))));

@@ -276,6 +276,20 @@ impl World {
         self.now = end;
     }
 
+    /// The device sleeps: what was due in between comes late, all at once.
+    pub fn sleep(&mut self, span: Duration) {
+        self.now = self.now + span;
+        for due in &mut self.due {
+            due.at = due.at.max(self.now);
+        }
+    }
+
+    /// A clock that was set back tells the engine of a time that is over.
+    pub fn wake_in_the_past(&mut self, ago: Duration) {
+        self.engine.handle_timeout(self.now - ago);
+        self.drain(None);
+    }
+
     pub fn run_until(&mut self, what: &str, bound: Duration, done: impl Fn(&Self) -> bool) {
         let end = self.now + bound;
         while !done(self) {
@@ -313,7 +327,10 @@ impl World {
     fn step(&mut self, end: Timestamp) -> bool {
         let next = (0..self.due.len()).min_by_key(|&i| (self.due[i].at, self.due[i].order));
         let answer = next.map(|i| self.due[i].at);
-        let timeout = self.engine.poll_timeout().map(|at| at.max(self.now));
+        let asked = self.engine.poll_timeout();
+        // After a sleep the engine may go on at once, which nobody can announce.
+        let late = asked.is_some_and(|at| at < self.now);
+        let timeout = asked.map(|at| at.max(self.now));
         match (answer, timeout) {
             (Some(at), timeout) if at <= end && timeout.is_none_or(|t| at <= t) => {
                 self.now = at;
@@ -323,11 +340,17 @@ impl World {
             (_, Some(at)) if at <= end => {
                 self.now = at;
                 self.wakes += 1;
-                let announced = (self.promises.inputs_since_said == 0
+                let announced = (!late
+                    && self.promises.inputs_since_said == 0
                     && self.status().state == SyncState::Degraded)
                     .then(|| self.status().next_attempt_at);
                 self.engine.handle_timeout(at);
                 self.drain(announced);
+                let next = self.engine.poll_timeout();
+                assert!(
+                    next.is_none_or(|next| next > at),
+                    "it asks for a time that is over"
+                );
             }
             _ => return false,
         }
@@ -548,7 +571,8 @@ impl World {
             Input::Event { id, .. } if self.open != Some(*id) => return,
             Input::Event { event, .. } => {
                 match event {
-                    StreamEvent::Ready => {
+                    // A stream that says so twice has missed nothing in between.
+                    StreamEvent::Ready if !self.promises.live => {
                         self.promises.live = true;
                         self.promises.need += 1;
                     }
