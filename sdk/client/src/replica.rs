@@ -3,6 +3,7 @@
 mod body;
 mod lease;
 mod memory;
+mod metered;
 mod outbox;
 
 use std::future::Future;

@@ -33,7 +33,7 @@ pub use resolve::{Resolver, ResolverFuture};
 pub(crate) use ai::AiRequest;
 pub(crate) use resolve::Adapter;
 
-pub(crate) use body::{HEAD_BYTES, unreadable};
+pub(crate) use body::{HEAD_BYTES, TREE_BYTES_MAX, unfolds, unreadable};
 pub(crate) use endpoints::Endpoints;
 pub(crate) use spool::Spool;
 pub(crate) use stream::{OpenStream, StreamItem};

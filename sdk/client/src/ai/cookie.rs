@@ -36,7 +36,8 @@ impl Jar {
 
     /// What an answer says of it.
     pub(super) fn read(&self, headers: &HeaderMap) {
-        let Some(cookie) = SetCookie::find(headers, AI_SESSION_COOKIE) else {
+        // It goes to the sessions' paths and to the tasks': one for less is somebody else's.
+        let Some(cookie) = SetCookie::find_for(headers, AI_SESSION_COOKIE, COMMON_PATH) else {
             return;
         };
         match cookie.max_age {
@@ -51,5 +52,7 @@ impl Jar {
     }
 }
 
+/// Where all paths of the AI are.
+const COMMON_PATH: &str = "/api/v1";
 /// The contract's.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);

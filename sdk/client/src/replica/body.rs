@@ -2,22 +2,25 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{BufReader, Read as _, Seek as _};
+use std::io::{BufReader, Read, Seek as _};
 use std::marker::PhantomData;
 
 use bytes::Bytes;
 use evenkeel_proto::engine::Pulled;
 use evenkeel_proto::failure::Request;
 use evenkeel_proto::wire::{
-    self, Cursor, Listing, PullPage, ReadError, Record, Snapshot, read_list,
+    self, Cursor, Listing, PULL_CHANGES_MAX, PullPage, ReadError, Record, Scale, Snapshot,
+    read_list,
 };
+use evenkeel_proto::{Cause, Failure};
 use http::HeaderMap;
 use serde_json::de::{IoRead, SliceRead};
 use tokio::runtime::Handle;
 
 use super::ReplicaError;
+use super::metered::{Meter, Metered, TOO_LARGE};
 use crate::progress::Progress;
-use crate::transport::{HEAD_BYTES, unreadable};
+use crate::transport::{HEAD_BYTES, TREE_BYTES_MAX, unfolds, unreadable};
 
 /// A page of changes. All of its bytes have come, but nobody has looked at them yet: read it within
 /// the transaction that applies it, and undo that where reading fails.
@@ -54,6 +57,11 @@ impl PageBody {
         let mut changes = 0_u32;
         let page = self.0.read(|change| {
             changes = changes.saturating_add(1);
+            if changes > CHANGES_MAX {
+                let message = "a page of far more changes than the contract allows";
+                let failure = Failure::local(Cause::ResponseTooLarge, message);
+                return Err(ReplicaError::Unreadable(failure).into());
+            }
             each(change)
         })?;
         Ok(Pulled {
@@ -155,16 +163,18 @@ impl<W: Listing + Send + 'static> Body<W> {
         let Self {
             content, progress, ..
         } = &mut self;
+        let meter = Meter::default();
         let each = |item| {
             progress.made();
+            meter.begin();
             each(item)
         };
         let read = match content {
-            Content::Memory(bytes) => read_list(SliceRead::new(bytes), each),
-            Content::File(file) => {
-                let chunks = BufReader::with_capacity(CHUNK_BYTES, &*file);
-                read_list(IoRead::new(chunks), each)
+            Content::Memory(bytes) if Scale::of(bytes).tree_bytes() <= TREE_BYTES_MAX => {
+                read_list(SliceRead::new(bytes), each)
             }
+            Content::Memory(bytes) => metered(&bytes[..], &meter, each),
+            Content::File(file) => metered(&*file, &meter, each),
         };
         read.map_err(|error| match error {
             ReadError::Stopped(error) => error,
@@ -176,6 +186,11 @@ impl<W: Listing + Send + 'static> Body<W> {
         let small =
             matches!(&self.content, Content::Memory(bytes) if bytes.len() <= INLINE_BYTES_MAX);
         let parse = || {
+            if let Content::Memory(bytes) = &self.content
+                && Scale::of(bytes).tree_bytes() > TREE_BYTES_MAX + UNFOLDED_MAX * bytes.len()
+            {
+                return Err(ReplicaError::Unreadable(unfolds()));
+            }
             let mut items = Vec::new();
             let rest = self.read(|item| {
                 items.push(item);
@@ -199,6 +214,7 @@ impl<W: Listing + Send + 'static> Body<W> {
     fn unreadable(&self, error: &serde_json::Error) -> ReplicaError {
         let mut head = Vec::new();
         let fetched = match (&self.content, error.io_error_kind()) {
+            (_, Some(TOO_LARGE)) => return ReplicaError::Unreadable(unfolds()),
             (_, Some(kind)) => Err(kind.into()),
             (Content::Memory(bytes), None) => {
                 head.extend_from_slice(&bytes[..bytes.len().min(HEAD_BYTES)]);
@@ -232,6 +248,20 @@ impl<W> fmt::Debug for Body<W> {
     }
 }
 
+fn metered<W: Listing, E>(
+    from: impl Read,
+    meter: &Meter,
+    each: impl FnMut(W::Item) -> Result<(), E>,
+) -> Result<W, ReadError<E>> {
+    let chunks = BufReader::with_capacity(CHUNK_BYTES, Metered::new(from, meter));
+    read_list(IoRead::new(chunks), each)
+}
+
+/// Twenty times the contract's page, which another deployment may have made longer.
+const CHANGES_MAX: u32 = 20 * PULL_CHANGES_MAX as u32;
+/// How many bytes of structure a replica that keeps everything in memory takes for each byte that came,
+/// beside what any answer may be.
+const UNFOLDED_MAX: usize = 8;
 const CHUNK_BYTES: usize = 64 << 10;
 /// What takes longer to parse would hold others up.
 const INLINE_BYTES_MAX: usize = 256 << 10;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use evenkeel_proto::failure::Request;
-use evenkeel_proto::wire::Secret;
+use evenkeel_proto::wire::{Scale, Secret};
 use evenkeel_proto::{Cause, Failure};
 use http::HeaderMap;
 use serde::de::DeserializeOwned;
@@ -122,7 +122,16 @@ fn read<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<T, Failure> {
+    if Scale::of(body).tree_bytes() > TREE_BYTES_MAX {
+        return Err(unfolds());
+    }
     serde_json::from_slice(body).map_err(|error| unreadable(kind, headers, body, &error))
+}
+
+/// What an answer is that would take far more memory than it has bytes.
+pub(crate) fn unfolds() -> Failure {
+    let message = "an answer that unfolds to more than it may hold in memory";
+    Failure::local(Cause::ResponseTooLarge, message)
 }
 
 /// What a 2xx means whose body is not what was asked for; its first bytes are enough.
@@ -155,6 +164,9 @@ fn category(error: &serde_json::Error) -> &'static str {
 }
 
 const INLINE_BYTES_MAX: usize = 256 << 10;
+/// How much structure one answer, or one record of a longer one, may be: more than ten thousand
+/// ordinary records.
+pub(crate) const TREE_BYTES_MAX: usize = 64 << 20;
 /// A refusal is short; what takes longer would only run into the engine's watchdogs.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
 /// As much as it takes to see whether it is a page for people.

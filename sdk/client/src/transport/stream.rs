@@ -6,7 +6,7 @@ use evenkeel_proto::failure::Request;
 use evenkeel_proto::sse::{self, DecodeError, Decoder, Item};
 use evenkeel_proto::wire::{Secret, StreamMessage};
 use evenkeel_proto::{Cause, Failure};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::{body, classify};
 use crate::settings::Limits;
@@ -42,6 +42,11 @@ pub(super) async fn accept(
     if response.status().as_u16() != 200 || !is_stream {
         let bytes_max = limits.small_bytes_max;
         return Err(body::refusal(Request::Events, &[ticket], response, bytes_max).await);
+    }
+    let coding = response.headers().get(CONTENT_ENCODING);
+    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let message = "the stream is compressed, which nobody asked for";
+        return Err(Failure::local(Cause::BadResponse, message));
     }
     let decoder = Decoder::new(sse::Limits {
         line_bytes_max: limits.event_bytes_max,

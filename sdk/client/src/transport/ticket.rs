@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use evenkeel_proto::failure::Request;
-use evenkeel_proto::wire::path::TICKET_PARAMETER;
+use evenkeel_proto::wire::path::{EVENTS, TICKET_PARAMETER};
 use evenkeel_proto::wire::{Secret, SetCookie, TICKET_COOKIE, TicketAnswer};
 use evenkeel_proto::{Cause, Failure};
 use http::header::DATE;
@@ -53,13 +53,16 @@ impl Ticket {
 
 /// The ticket in an answer, and how long it may be used from the request on.
 pub(super) fn read(answer: &Answer, wanted: TicketCarrier) -> Result<(Ticket, Duration), Failure> {
-    let cookie = SetCookie::find(&answer.headers, TICKET_COOKIE)
+    // Its path is the contract's, also where the service is below a base path.
+    let cookie = SetCookie::find_for(&answer.headers, TICKET_COOKIE, EVENTS)
         .filter(|cookie| cookie.max_age != Some(Duration::ZERO));
     let body = serde_json::from_slice::<TicketAnswer>(&answer.body);
     let expires_at = body.as_ref().ok().and_then(TicketAnswer::expires_at);
     let max_age = cookie.as_ref().and_then(|cookie| cookie.max_age);
     let in_body = match &body {
-        Ok(TicketAnswer::Body { ticket, .. }) => Some(ticket.clone()),
+        Ok(TicketAnswer::Body { ticket, .. }) => {
+            Some(ticket.clone()).filter(|ticket| ticket.expose().len() <= TICKET_BYTES_MAX)
+        }
         _ => None,
     };
     let in_cookie = cookie.map(|cookie| cookie.value);
@@ -91,6 +94,8 @@ fn left_by_date(headers: &HeaderMap, expires_at_ms: i64) -> Option<Duration> {
     Some(expires_at.duration_since(date).unwrap_or(Duration::ZERO))
 }
 
+/// As much as a cookie may carry: more fits in no server's URL.
+const TICKET_BYTES_MAX: usize = 4096;
 const LIFE_UNKNOWN: Duration = Duration::from_secs(15);
 const LIFE_MAX: Duration = Duration::from_secs(900);
 
@@ -149,6 +154,29 @@ mod tests {
         let page = answer(&[("content-type", "text/html")], "<!doctype html>");
         let failure = read(&page, TicketCarrier::Auto).unwrap_err();
         assert_eq!(failure.cause, Cause::NotTheService);
+    }
+
+    #[test]
+    fn a_cookie_for_another_path_is_no_ticket() {
+        let other = ("set-cookie", "pb_stream_ticket=other; Path=/api/v2/events2");
+        let (ticket, _) = read(&answer(&[COOKIE, other], "{}"), TicketCarrier::Auto).unwrap();
+        assert_eq!(ticket.secret.expose(), "c00kie");
+        let failure = read(&answer(&[other], r#"{"ok":true}"#), TicketCarrier::Auto).unwrap_err();
+        assert_eq!(failure.cause, Cause::BadResponse);
+        for path in ["/", "/api", "/api/v2/", "/api/v2/events"] {
+            let header = format!("pb_stream_ticket=x; Path={path}");
+            let answer = answer(&[("set-cookie", &header)], "{}");
+            assert!(read(&answer, TicketCarrier::Auto).is_ok(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_ticket_that_fits_in_no_url_is_none() {
+        let long = |bytes: usize| format!(r#"{{"ticket":"{}"}}"#, "x".repeat(bytes));
+        let read = |body: String| read(&answer(&[], body.leak()), TicketCarrier::Auto);
+        assert!(read(long(TICKET_BYTES_MAX)).is_ok());
+        let failure = read(long(TICKET_BYTES_MAX + 1)).unwrap_err();
+        assert_eq!(failure.cause, Cause::BadResponse);
     }
 
     #[test]

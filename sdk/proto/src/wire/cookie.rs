@@ -85,11 +85,29 @@ impl SetCookie {
     /// The last usable cookie with this name among an answer's headers.
     #[must_use]
     pub fn find(headers: &HeaderMap, name: &str) -> Option<Self> {
+        Self::find_where(headers, |cookie| cookie.name == name)
+    }
+
+    /// The last usable cookie with this name that is meant for this path.
+    #[must_use]
+    pub fn find_for(headers: &HeaderMap, name: &str, path: &str) -> Option<Self> {
+        Self::find_where(headers, |cookie| cookie.name == name && cookie.is_for(path))
+    }
+
+    /// Whether it may be sent to this path: the same as its own, or one below that.
+    #[must_use]
+    pub fn is_for(&self, path: &str) -> bool {
+        let own = self.path.as_deref().unwrap_or("/");
+        let below = path.strip_prefix(own);
+        below.is_some_and(|rest| rest.is_empty() || own.ends_with('/') || rest.starts_with('/'))
+    }
+
+    fn find_where(headers: &HeaderMap, wanted: impl Fn(&Self) -> bool) -> Option<Self> {
         headers
             .get_all(SET_COOKIE)
             .iter()
             .filter_map(|value| Self::parse(value.to_str().ok()?))
-            .rfind(|cookie| cookie.name == name)
+            .rfind(wanted)
     }
 
     /// The header's value, secret included.

@@ -18,6 +18,7 @@ pub mod path;
 mod push;
 mod ready;
 mod record;
+mod scale;
 mod secret;
 mod stream;
 mod ticket;
@@ -47,6 +48,7 @@ pub use ready::{
     StreamTicketStore,
 };
 pub use record::Record;
+pub use scale::Scale;
 pub use secret::Secret;
 pub use stream::{HeartbeatEvent, ReadyEvent, StreamMessage, SyncEvent};
 pub use ticket::TicketAnswer;

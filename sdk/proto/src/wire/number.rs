@@ -23,20 +23,25 @@ macro_rules! number {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(Whole(PhantomData)).map(Self)
+                let number = deserializer.deserialize_any(Whole(PhantomData))?;
+                if i64::try_from(number).is_err() {
+                    return Err(de::Error::custom("a number that no database counts to"));
+                }
+                Ok(Self(number))
             }
         }
     };
 }
 
 number! {
-    /// A position in the server's log of changes. Sent as a number, read as a number or a string.
+    /// A position in the server's log of changes. Sent as a number, read as a number or a string, up to
+    /// `i64::MAX`: nothing can come after more than a store can hold.
     Cursor(u64)
 }
 
 number! {
     /// Which writing of a record this is; the server counts up from 1, and 0 is "not there yet".
-    /// Sent as a number, read as a number or a string.
+    /// Sent as a number, read as a number or a string, up to `i64::MAX`.
     Version(u64)
 }
 
