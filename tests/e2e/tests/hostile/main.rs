@@ -25,4 +25,13 @@ macro_rules! scenarios {
 }
 use scenarios;
 
+mod ai;
 mod bodies;
+mod data;
+mod floors;
+mod frames;
+mod heads;
+mod nested;
+mod secrets;
+mod stream;
+mod tls;

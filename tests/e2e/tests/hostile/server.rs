@@ -42,6 +42,10 @@ pub(crate) enum Reply {
     Held(Vec<u8>),
     /// These bytes, then those again and again for as long as anybody takes them.
     Endless(Vec<u8>, Vec<u8>),
+    /// These bytes, then those so many times, then the end.
+    Times(Vec<u8>, Vec<u8>, usize),
+    /// The same, but the connection stays.
+    TimesHeld(Vec<u8>, Vec<u8>, usize),
 }
 
 pub(crate) type Script = Arc<dyn Fn(&Seen) -> Reply + Send + Sync>;
@@ -146,7 +150,12 @@ impl Service {
         self.state.announced.send_replace(cursor);
     }
 
-    /// Ends all streams properly.
+    /// Another device says what is not so.
+    pub(crate) fn announce(&self, cursor: u64) {
+        self.state.announced.send_replace(cursor);
+    }
+
+    /// Ends all streams properly, and connections that nobody uses now.
     pub(crate) fn cut_streams(&self) {
         self.state.cuts.send_modify(|cuts| *cuts += 1);
     }
@@ -177,6 +186,10 @@ impl State {
     fn version(&self, id: &str) -> u64 {
         let log = self.log.lock().unwrap();
         log.iter().filter(|c| c["note"]["id"] == id).count() as u64
+    }
+
+    pub(crate) fn subscribe_cuts(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.cuts.subscribe()
     }
 
     pub(crate) fn reply(&self, seen: &Seen) -> Reply {
@@ -261,9 +274,19 @@ impl State {
 
 /// HTTP/1.1 on one connection.
 pub(crate) async fn talk(mut socket: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State>) {
-    while let Some(seen) = request(&mut socket).await {
+    let mut cuts = state.cuts.subscribe();
+    loop {
+        let seen = tokio::select! {
+            seen = request(&mut socket) => seen,
+            _ = cuts.changed() => None,
+        };
+        let Some(seen) = seen else {
+            return;
+        };
         state.seen.lock().unwrap().push(seen.clone());
-        let more = match state.reply(&seen) {
+        let reply = state.reply(&seen);
+        let held = matches!(reply, Reply::TimesHeld(..));
+        let more = match reply {
             Reply::Healthy => match state.healthy(&seen) {
                 Some(bytes) => socket.write_all(&bytes).await.is_ok(),
                 None => {
@@ -286,6 +309,19 @@ pub(crate) async fn talk(mut socket: impl AsyncRead + AsyncWrite + Unpin, state:
                 let _ = socket.write_all(&head).await;
                 while socket.write_all(&again).await.is_ok() {
                     state.taken.fetch_add(again.len() as u64, Ordering::SeqCst);
+                }
+                false
+            }
+            Reply::Times(head, again, times) | Reply::TimesHeld(head, again, times) => {
+                let _ = socket.write_all(&head).await;
+                for _ in 0..times {
+                    if socket.write_all(&again).await.is_err() {
+                        return;
+                    }
+                    state.taken.fetch_add(again.len() as u64, Ordering::SeqCst);
+                }
+                if held {
+                    let _ = socket.read(&mut [0; 64]).await;
                 }
                 false
             }
