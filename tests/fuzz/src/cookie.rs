@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use evenkeel_proto::wire::{AI_SESSION_COOKIE, SetCookie, TICKET_COOKIE};
+use evenkeel_proto::wire::{AI_SESSION_COOKIE, SetCookie, TICKET_COOKIE, path};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::bytes::Bytes;
 
 /// What is taken from a header can be sent in one: no control characters, no spaces, at most 4 KiB;
-/// its life is bounded; writing and reading it changes nothing. The last usable one of a name counts.
+/// its life is bounded; writing and reading it changes nothing. The last usable one of a name counts,
+/// and for a path only one that is meant for it.
 ///
 /// Each line is one `Set-Cookie` header.
 pub fn cookie(data: &[u8]) {
@@ -34,6 +35,9 @@ pub fn cookie(data: &[u8]) {
     }
     for (name, last) in NAMES.iter().zip(last) {
         assert_eq!(SetCookie::find(&headers, name), last);
+        let here = SetCookie::find_for(&headers, name, path::EVENTS);
+        let own = here.and_then(|cookie| cookie.path);
+        assert!(path::EVENTS.starts_with(own.as_deref().unwrap_or("/")));
     }
 }
 

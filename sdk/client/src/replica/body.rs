@@ -170,7 +170,7 @@ impl<W: Listing + Send + 'static> Body<W> {
             each(item)
         };
         let read = match content {
-            Content::Memory(bytes) if Scale::of(bytes).tree_bytes() <= TREE_BYTES_MAX => {
+            Content::Memory(bytes) if Scale::fits(bytes, TREE_BYTES_MAX) => {
                 read_list(SliceRead::new(bytes), each)
             }
             Content::Memory(bytes) => metered(&bytes[..], &meter, each),
@@ -187,7 +187,7 @@ impl<W: Listing + Send + 'static> Body<W> {
             matches!(&self.content, Content::Memory(bytes) if bytes.len() <= INLINE_BYTES_MAX);
         let parse = || {
             if let Content::Memory(bytes) = &self.content
-                && Scale::of(bytes).tree_bytes() > TREE_BYTES_MAX + UNFOLDED_MAX * bytes.len()
+                && !Scale::fits(bytes, TREE_BYTES_MAX + UNFOLDED_MAX * bytes.len())
             {
                 return Err(ReplicaError::Unreadable(unfolds()));
             }

@@ -122,7 +122,7 @@ fn read<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<T, Failure> {
-    if Scale::of(body).tree_bytes() > TREE_BYTES_MAX {
+    if !Scale::fits(body, TREE_BYTES_MAX) {
         return Err(unfolds());
     }
     serde_json::from_slice(body).map_err(|error| unreadable(kind, headers, body, &error))

@@ -33,6 +33,17 @@ impl Scale {
         scale
     }
 
+    /// Whether these bytes become no more structure than that; sees where they begin to be too much,
+    /// and looks no further.
+    #[must_use]
+    pub fn fits(json: &[u8], tree_bytes_max: usize) -> bool {
+        let mut scale = Self::default();
+        json.chunks(CHUNK_BYTES).all(|chunk| {
+            scale.add(chunk);
+            scale.tree_bytes <= tree_bytes_max
+        })
+    }
+
     /// The next piece.
     pub fn add(&mut self, piece: &[u8]) {
         self.bytes = self.bytes.saturating_add(piece.len());
@@ -43,7 +54,11 @@ impl Scale {
                     self.escaped = false;
                     rest = &rest[1..];
                 }
-                let Some(at) = memchr2(b'"', b'\\', rest) else {
+                // A vector search does not pay for names and dates.
+                let (near, far) = rest.split_at(rest.len().min(SHORT_BYTES));
+                let near = near.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+                let far = || memchr2(b'"', b'\\', far).map(|at| at + SHORT_BYTES);
+                let Some(at) = near.or_else(far) else {
                     return;
                 };
                 self.escaped = rest[at] == b'\\';
@@ -104,6 +119,8 @@ impl Scale {
     }
 }
 
+const CHUNK_BYTES: usize = 64 << 10;
+const SHORT_BYTES: usize = 16;
 /// A value in a list that has just grown to twice its length, the old one not yet given back.
 const VALUE_BYTES: usize = 160;
 /// A list's first room.
@@ -134,6 +151,16 @@ mod tests {
             whole.tree_bytes(),
             3 * MAP_BYTES + LIST_BYTES + 4 * ENTRY_BYTES + 5 * VALUE_BYTES + 7 * TEXT_BYTES
         );
+    }
+
+    #[test]
+    fn what_fits_is_what_weighs_no_more() {
+        let json = br#"{"a":[1,2,3],"long":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"","b":0}"#
+            .repeat(3_000);
+        let weight = Scale::of(&json).tree_bytes();
+        assert!(Scale::fits(&json, weight));
+        assert!(!Scale::fits(&json, weight - 1));
+        assert!(Scale::fits(b"", 0));
     }
 
     #[test]

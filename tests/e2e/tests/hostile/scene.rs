@@ -261,19 +261,14 @@ fn reset(query: &str) -> Vec<u8> {
     good(&json!({"changes": [], "resetRequired": true, "nextCursor": from, "latestCursor": from}))
 }
 
-/// One hostility in several lanes, a fresh client for each. For timeouts that are not the defaults see
-/// [`every_lane_soon`].
+/// One hostility in several lanes at once, a client for each. For timeouts that are not the defaults
+/// see [`every_lane_soon`]. The growth is that of them all.
 pub(crate) async fn every_lane(
     lanes: &[&'static str],
     growth_max: usize,
     hostility: impl Fn(&'static str) -> (Reply, Cause),
 ) {
-    for lane in lanes {
-        let scene = Scene::start().await;
-        let (reply, cause) = hostility(lane);
-        scene.survive(lane, reply, cause).await;
-        scene.finish(growth_max, REQUESTS_MAX).await;
-    }
+    lanes_with(&Timeouts::default(), lanes, growth_max, hostility).await;
 }
 
 /// For what only ends with a timeout: a second each.
@@ -282,11 +277,35 @@ pub(crate) async fn every_lane_soon(
     growth_max: usize,
     hostility: impl Fn(&'static str) -> (Reply, Cause),
 ) {
-    for lane in lanes {
-        let scene = Scene::with(Service::start().await, soon(), None).await;
+    lanes_with(&soon(), lanes, growth_max, hostility).await;
+}
+
+async fn lanes_with(
+    timeouts: &Timeouts,
+    lanes: &[&'static str],
+    growth_max: usize,
+    hostility: impl Fn(&'static str) -> (Reply, Cause),
+) {
+    let mut scenes = Vec::new();
+    for _ in lanes {
+        scenes.push(Scene::with(Service::start().await, timeouts.clone(), None).await);
+    }
+    let memory_before = peak_from_here();
+    let mut running = tokio::task::JoinSet::new();
+    for (lane, scene) in lanes.iter().copied().zip(scenes) {
         let (reply, cause) = hostility(lane);
-        scene.survive(lane, reply, cause).await;
-        scene.finish(growth_max, REQUESTS_MAX).await;
+        let scene = Scene {
+            memory_before,
+            begun: Instant::now(),
+            ..scene
+        };
+        running.spawn(async move {
+            scene.survive(lane, reply, cause).await;
+            scene.finish(growth_max, REQUESTS_MAX).await;
+        });
+    }
+    while let Some(ended) = running.join_next().await {
+        ended.unwrap();
     }
 }
 
