@@ -9,8 +9,7 @@ use evenkeel::{AiClient, AiError, AiStatus, Cause, ProxySetting, Secret, SyncCli
 use crate::scene::{EVIL, MIB, Measure, unheard};
 use crate::server::{Reply, Service, TOKEN, answer, head, stream_head};
 
-#[cfg(test)]
-mod tests {
+mod run {
     crate::scenarios! {
         answers_of_the_ai_that_are_none
         redirects_of_the_ai_are_not_followed

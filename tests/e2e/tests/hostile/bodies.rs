@@ -5,8 +5,7 @@ use evenkeel::Cause;
 use crate::scene::{MIB, Scene};
 use crate::server::{EVENTS, NOTES, PULL, PUSH, Reply, TICKETS, head, stream_head};
 
-#[cfg(test)]
-mod tests {
+mod run {
     crate::scenarios! {
         an_endless_pull
         an_endless_snapshot

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 use crate::scene::{MIB, REQUESTS_MAX, Scene};
 use crate::server::{NOTES, PULL, PUSH, Reply, good};
 
-#[cfg(test)]
-mod tests {
+mod run {
     crate::scenarios! {
         cursors_that_are_none
         a_cursor_at_the_end_of_all_numbers

@@ -7,8 +7,7 @@ use evenkeel::Cause;
 use crate::scene::{MIB, Scene, every_lane};
 use crate::server::{LANES, PULL, PUSH, Reply, TICKETS, answer};
 
-#[cfg(test)]
-mod tests {
+mod run {
     crate::scenarios! {
         a_floor_is_never_longer_than_fifteen_minutes
         what_is_no_time_is_no_floor

@@ -11,8 +11,7 @@ use crate::scene::{MIB, soon};
 use crate::server::{Seen, State};
 use crate::tls::{Mode, survive};
 
-#[cfg(test)]
-mod tests {
+mod run {
     crate::scenarios! {
         streams_reset_at_their_start
         streams_reset_in_the_middle

@@ -5,8 +5,7 @@ use evenkeel::Cause;
 use crate::scene::{MIB, every_lane, every_lane_soon};
 use crate::server::{EVENTS, LANES, NOTES, PULL, PUSH, Reply, TICKETS, answer, head, stream_head};
 
-#[cfg(test)]
-mod tests {
+mod run {
     crate::scenarios! {
         endless_headers
         one_endless_header

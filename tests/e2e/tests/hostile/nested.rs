@@ -6,8 +6,7 @@ use evenkeel::{Cause, SyncState};
 use crate::scene::{MIB, Scene, every_lane};
 use crate::server::{EVENTS, NOTES, PULL, PUSH, READY, Reply, TICKETS, answer, head, stream_head};
 
-#[cfg(test)]
-mod tests {
+mod run {
     crate::scenarios! {
         deep_answers
         a_deep_event_is_a_sign_of_life

@@ -7,8 +7,7 @@ use evenkeel::{Cause, SyncState};
 use crate::scene::{EVIL, MIB, Scene};
 use crate::server::{EVENTS, LANES, NOTES, PULL, PUSH, Reply, Seen, TICKETS, answer, good};
 
-#[cfg(test)]
-mod tests {
+mod run {
     crate::scenarios! {
         redirects_are_not_followed
         cookies_for_others_are_not_kept

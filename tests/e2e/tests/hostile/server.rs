@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -16,7 +16,6 @@ pub(crate) const TICKET: &str = "t1cket-s3cret-value";
 /// A request as it arrived.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    pub(crate) at: Option<Instant>,
     pub(crate) path: String,
     pub(crate) query: String,
     /// Its head and body as they came.
@@ -70,7 +69,6 @@ pub(crate) struct State {
 pub(crate) struct Service {
     pub(crate) url: String,
     pub(crate) state: Arc<State>,
-    pub(crate) port: u16,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -109,7 +107,6 @@ impl Service {
         Self {
             url: format!("{scheme}://localhost:{port}"),
             state,
-            port,
             task,
         }
     }
@@ -347,7 +344,6 @@ async fn request(socket: &mut (impl AsyncRead + Unpin)) -> Option<Seen> {
     let target = text.split(' ').nth(1)?;
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut seen = Seen {
-        at: Some(Instant::now()),
         path: path.to_owned(),
         query: query.to_owned(),
         head: text.clone(),
@@ -384,12 +380,12 @@ async fn stream(socket: &mut (impl AsyncRead + AsyncWrite + Unpin), state: &Stat
 }
 
 pub(crate) fn good(body: &Value) -> Vec<u8> {
-    answer(200, "", &body.to_string())
+    answer(200, "", body.to_string())
 }
 
 pub(crate) fn refusal(status: u16, code: &str) -> Vec<u8> {
     let body = json!({"error": {"code": code, "message": "no", "retryable": false}});
-    answer(status, "", &body.to_string())
+    answer(status, "", body.to_string())
 }
 
 /// `headers` end with a line's end, where there are any.

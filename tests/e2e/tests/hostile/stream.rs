@@ -8,8 +8,7 @@ use evenkeel::Cause;
 use crate::scene::{MIB, Scene, every_lane};
 use crate::server::{EVENTS, PULL, READY, Reply, stream_head};
 
-#[cfg(test)]
-mod tests {
+mod run {
     crate::scenarios! {
         a_million_announcements
         a_million_heartbeats_and_comments

@@ -14,8 +14,7 @@ use crate::frames;
 use crate::scene::{MIB, REQUESTS_MAX, Scene, soon};
 use crate::server::{PULL, Service, State, talk};
 
-#[cfg(test)]
-mod tests {
+mod run {
     crate::scenarios! {
         plain_http_on_the_tls_port
         an_expired_certificate
