@@ -132,3 +132,34 @@ const WORKERS: usize = 2;
 const BLOCKING_MAX: usize = 16;
 /// Closing waits this long for a listener that does not return.
 const APP_CODE_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{OwnRuntime, call, run};
+    use crate::errors::{ClientError, DataError};
+
+    #[tokio::test]
+    async fn a_panic_in_a_call_is_its_error_and_the_next_one_works() {
+        let runtime = OwnRuntime::new().unwrap();
+        let handle = runtime.handle().unwrap().clone();
+        let panicked = "a call panicked".to_owned();
+
+        let waited = run(&handle, None, async {
+            tokio::task::yield_now().await;
+            let none: Option<i64> = None;
+            Ok::<_, DataError>(none.unwrap())
+        });
+        let reason = panicked.clone();
+        assert_eq!(waited.await, Err(DataError::Internal { reason }));
+        let short = call(&handle, || {
+            let none: Option<i64> = None;
+            Ok::<_, ClientError>(none.unwrap())
+        });
+        assert_eq!(short, Err(ClientError::Internal { reason: panicked }));
+
+        let again = run(&handle, None, async { Ok::<_, DataError>(7) });
+        assert_eq!(again.await, Ok(7));
+        assert_eq!(call(&handle, || Ok::<_, ClientError>(7)), Ok(7));
+    }
+}
