@@ -1,7 +1,8 @@
 //! Every error of the SDK arrives as one that says the same.
 
+use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use evenkeel::store::{OpenError as StoreOpenError, StoreError};
@@ -144,6 +145,62 @@ fn requests_ai_and_suspending() {
     let unfinished = ClientError::from(evenkeel::SuspendError::Unfinished { left });
     let left = vec!["pull".to_owned(), "token".to_owned()];
     assert_eq!(unfinished, ClientError::Unfinished { left });
+}
+
+/// The compiler cannot say it, since these enums may grow: whoever adds a variant decides here, and above, what it
+/// is to an app.
+#[test]
+#[allow(clippy::unwrap_used)]
+fn no_variant_of_the_sdks_is_missing_above() {
+    let table = [
+        (
+            "error.rs",
+            "BuildError",
+            "Url TokenProviderMissing DeviceId Setting Certificate Proxy ProxyElsewhere Tls Http StateCorrupt \
+             StateUnusable",
+        ),
+        ("error.rs", "StartError", "NoRuntime"),
+        ("error.rs", "SuspendError", "Unfinished"),
+        (
+            "error.rs",
+            "SyncOnceError",
+            "Start Deadline Failed Interrupted",
+        ),
+        (
+            "error.rs",
+            "RequestError",
+            "NoRuntime Suspended Held Failed",
+        ),
+        (
+            "ai/error.rs",
+            "AiError",
+            "NoRuntime NotConnected Held Failed",
+        ),
+        (
+            "store/error.rs",
+            "OpenError",
+            "WrongAccount Setting NotAStore Newer Corrupt Busy Full Unusable",
+        ),
+        (
+            "store/error.rs",
+            "StoreError",
+            "OutboxFull Id NotFound Shape Full Corrupt Closed Suspended Busy Failed",
+        ),
+    ];
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/client/src");
+    for (file, name, expected) in table {
+        let source = fs::read_to_string(sources.join(file)).unwrap();
+        let body = source.split(&format!("pub enum {name} {{")).nth(1).unwrap();
+        let body = body.split("\n}").next().unwrap();
+        // Variants are indented once, and begin with a capital.
+        let variants = body.lines().filter_map(|line| line.strip_prefix("    "));
+        let variants: Vec<_> = variants
+            .filter(|line| line.starts_with(|first: char| first.is_ascii_uppercase()))
+            .map(|line| line.split([' ', '(', ',']).next().unwrap())
+            .collect();
+        let expected: Vec<_> = expected.split(' ').collect();
+        assert_eq!(variants, expected, "{name}");
+    }
 }
 
 fn assert_named(shown: &str, name: &str) {
