@@ -161,11 +161,16 @@ public class Evenkeel private constructor(
     override fun close(): Unit = runBlocking { shutDown() }
 
     private suspend fun ended() {
-        latest.value = latest.value.copy(lifecycle = Lifecycle.STOPPED)
+        // First the one that tells: it may hold a status from before the end.
         scope.coroutineContext.job.cancelAndJoin()
+        latest.value = latest.value.copy(lifecycle = Lifecycle.STOPPED)
     }
 
     public companion object {
+        init {
+            keepAttached()
+        }
+
         /**
          * Opens the store, and makes it where there is none. Nothing is sent before [start].
          *

@@ -16,7 +16,20 @@ import org.junit.jupiter.api.Test
 class DataScenarios {
     @Test
     fun `long-list`() = scenario {
-        val notes = open("phone").collection<Note>()
+        stack.fill(10_000)
+        val pulled = synced("phone").collection<Note>()
+        val ids = mutableListOf<String>()
+        var bookmark: String? = null
+        do {
+            val page = pulled.page(Order.OLDEST_CREATION, 1_000, bookmark)
+            assertEquals(1_000 to 0, page.items.size to page.unreadable.size)
+            ids += page.items.map { it.id }
+            bookmark = page.next
+        } while (bookmark != null)
+        assertEquals((0 until 10_000).map { "r$it" }, ids)
+
+        // The app's own from before there was a service, on a device that never heard of one.
+        val notes = open("own").collection<Note>()
         val at = Instant.ofEpochMilli(1_700_000_000_000)
         val before = (0 until 10_000).map { n ->
             Imported("r%05d".format(n), Note("$n"), at.plusMillis(n.toLong()), at.plusMillis(n.toLong()))

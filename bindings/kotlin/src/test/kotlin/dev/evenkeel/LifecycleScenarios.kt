@@ -125,6 +125,8 @@ class LifecycleScenarios {
             assertTrue(waits.all { it.isCancelled })
         }
         assertEquals(0, uniffiForeignFutureHandleCount())
+        // The one that follows the statuses waits on.
+        assertEquals(1, uniffiContinuationHandleMap.size)
         stack.reset()
         phone.retryNow()
         assertInstanceOf(Verdict.Acknowledged::class.java, written.verdict())
@@ -172,10 +174,12 @@ class LifecycleScenarios {
         assertTrue(phone.deviceId.length == 36)
 
         repeat(100) { n ->
-            open("many").use {
-                if (n % 4 == 0) it.start()
+            val many = open("many")
+            many.use {
+                if (n % 4 != 0) it.start()
                 it.collection<Note>().put("n", Note("$n"))
             }
+            assertEquals(Lifecycle.STOPPED, many.status.value.lifecycle)
         }
         // The one that told of the end of the others has to come to its own.
         withTimeoutOrNull(10.seconds) { while (threads().isNotEmpty()) delay(1.milliseconds) }

@@ -6,6 +6,7 @@ import kotlin.time.Duration.Companion.milliseconds
 import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.awaitCancellation
+import kotlinx.coroutines.withTimeout
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertInstanceOf
 import org.junit.jupiter.api.Assertions.assertTrue
@@ -17,13 +18,19 @@ class TokenScenarios {
         val works = CompletableDeferred<Unit>()
         val asked = AtomicInteger()
         val phone = started("phone", {
-            // An exception at one time, an error at another.
-            if (!works.isCompleted) if (asked.getAndIncrement() == 0) error("the app's own bug") else TODO("later")
+            // An exception at one time, an error at another, and a limit of the app's own.
+            if (!works.isCompleted) {
+                when (asked.getAndIncrement()) {
+                    0 -> error("the app's own bug")
+                    1 -> TODO("later")
+                    else -> withTimeout(1.milliseconds) { awaitCancellation() }
+                }
+            }
             "demo-token"
         })
         val down = phone.reach { cause == Cause.TOKEN_UNAVAILABLE }
         assertEquals(SyncState.DEGRADED to Layer.ACCOUNT, down.state to down.layer)
-        phone.reach { cause == Cause.TOKEN_UNAVAILABLE && asked.get() > 1 && version > down.version }
+        phone.reach { cause == Cause.TOKEN_UNAVAILABLE && asked.get() > 2 && version > down.version }
         works.complete(Unit)
         phone.reach { synced }
     }
