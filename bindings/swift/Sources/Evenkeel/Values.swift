@@ -95,8 +95,9 @@ extension Duration {
   var ms: Int64 {
     let (seconds, attoseconds) = components
     guard seconds >= 0, attoseconds >= 0 else { return 0 }
-    let (ms, over) = seconds.multipliedReportingOverflow(by: 1_000)
-    return over ? .max : ms.addingReportingOverflow(attoseconds / 1_000_000_000_000_000).partialValue
+    let (whole, over) = seconds.multipliedReportingOverflow(by: 1_000)
+    let (ms, further) = whole.addingReportingOverflow(attoseconds / 1_000_000_000_000_000)
+    return over || further ? .max : ms
   }
 }
 

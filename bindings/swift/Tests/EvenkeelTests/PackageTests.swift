@@ -65,6 +65,7 @@ extension Scenarios {
   @Test("times") func times() {
     #expect(Duration.seconds(-1).ms == 0 && Duration.milliseconds(1_500).ms == 1_500)
     #expect(Duration.seconds(Int64.max).ms == .max)
+    #expect((Duration.seconds(Int64.max / 1_000) + .milliseconds(999)).ms == .max)
     #expect(Date.distantFuture.ms > 0 && Date.distantPast.ms < 0)
     for value in [Double.nan, .infinity, -.infinity] { _ = Int64(clamping: value) }
     #expect(Int64(clamping: .nan) == 0 && Int64(clamping: .infinity) == .max && Int64(clamping: -.infinity) == .min)
