@@ -143,19 +143,16 @@ mod tests {
     async fn a_panic_in_a_call_is_its_error_and_the_next_one_works() {
         let runtime = OwnRuntime::new().unwrap();
         let handle = runtime.handle().unwrap().clone();
+        let missing = || "seven".parse::<i64>().unwrap();
         let panicked = "a call panicked".to_owned();
 
-        let waited = run(&handle, None, async {
+        let waited = run(&handle, None, async move {
             tokio::task::yield_now().await;
-            let none: Option<i64> = None;
-            Ok::<_, DataError>(none.unwrap())
+            Ok::<_, DataError>(missing())
         });
         let reason = panicked.clone();
         assert_eq!(waited.await, Err(DataError::Internal { reason }));
-        let short = call(&handle, || {
-            let none: Option<i64> = None;
-            Ok::<_, ClientError>(none.unwrap())
-        });
+        let short = call(&handle, || Ok::<_, ClientError>(missing()));
         assert_eq!(short, Err(ClientError::Internal { reason: panicked }));
 
         let again = run(&handle, None, async { Ok::<_, DataError>(7) });
