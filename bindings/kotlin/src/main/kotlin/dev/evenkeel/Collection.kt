@@ -72,8 +72,8 @@ public class Collection<T : Any> @PublishedApi internal constructor(
     public fun observePage(order: Order = Order.NEWEST_UPDATE, limit: Int = 100): Flow<Page<T>> =
         feed({ ffi.observeList(query(order, limit, null)) }, { it.next() }, { it.cancel() }).map(codec::page)
 
-    /** The records that wait for a decision, oldest first. */
-    public suspend fun conflicts(): List<Conflict<T>> = ffi.conflicts().map(codec::conflict)
+    /** The records that wait for a decision, oldest first. Those that are no [T] are in another type's collection. */
+    public suspend fun conflicts(): List<Conflict<T>> = ffi.conflicts().mapNotNull(codec::conflict)
 
     /** Decides a conflict. The decision is a write like any other. */
     public suspend fun resolve(id: String, choice: Resolution<T>): Write = Write(
@@ -87,8 +87,8 @@ public class Collection<T : Any> @PublishedApi internal constructor(
         ),
     )
 
-    /** The writes that the server does not take, oldest first. */
-    public suspend fun rejected(): List<Rejected<T>> = ffi.rejected().map(codec::rejected)
+    /** The writes that the server does not take, oldest first. Those that are no [T] are in another type's collection. */
+    public suspend fun rejected(): List<Rejected<T>> = ffi.rejected().mapNotNull(codec::rejected)
 
     /** Sends a refused write once more, on top of what the server has by now. */
     public suspend fun retry(id: String): Write = Write(ffi.retry(id))

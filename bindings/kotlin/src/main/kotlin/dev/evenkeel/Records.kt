@@ -86,24 +86,31 @@ internal fun <T : Any> Codec<T>.record(raw: StoredRecord) = Record(
 internal fun <T : Any> Codec<T>.page(raw: RecordPage): Page<T> {
     val unreadable = mutableListOf<String>()
     val items = raw.items.mapNotNull {
-        try {
-            record(it)
-        } catch (other: SerializationException) {
-            unreadable += it.id
-            null
-        }
+        readable { record(it) }.also { read -> if (read == null) unreadable += it.id }
     }
     return Page(items, unreadable, raw.next)
 }
 
-internal fun <T : Any> Codec<T>.conflict(raw: CoreConflict) = Conflict(
-    id = raw.id,
-    base = raw.baseJson?.let(::value),
-    local = raw.local?.let(::record),
-    server = raw.server?.let(::record),
-    clash = raw.clash,
-    since = Instant.ofEpochMilli(raw.sinceMs),
-)
+/** Null where a side is no [T]: it is in the collection of another type. */
+internal fun <T : Any> Codec<T>.conflict(raw: CoreConflict): Conflict<T>? = readable {
+    Conflict(
+        id = raw.id,
+        base = raw.baseJson?.let { readable { value(it) } },
+        local = raw.local?.let(::record),
+        server = raw.server?.let(::record),
+        clash = raw.clash,
+        since = Instant.ofEpochMilli(raw.sinceMs),
+    )
+}
 
-internal fun <T : Any> Codec<T>.rejected(raw: CoreRejected) =
+/** Null where what was wanted is no [T]. */
+internal fun <T : Any> Codec<T>.rejected(raw: CoreRejected): Rejected<T>? = readable {
     Rejected(raw.id, raw.wanted?.let(::record), raw.reason, Instant.ofEpochMilli(raw.sinceMs))
+}
+
+private inline fun <R : Any> readable(read: () -> R): R? =
+    try {
+        read()
+    } catch (other: SerializationException) {
+        null
+    }

@@ -92,6 +92,27 @@ class DataScenarios {
     }
 
     @Test
+    fun `a conflict of another shape hides no other`() = scenario {
+        @Serializable data class Task(val due: Int)
+        val desk = synced("desk")
+        val phone = synced("phone")
+        suspend fun write(client: Evenkeel, n: Int) = listOf(
+            client.collection<Task>().put("t1", Task(n)), client.collection<Note>().put("n1", Note("$n")),
+        )
+        write(desk, 1).forEach { it.verdict() }
+        for (id in listOf("t1", "n1")) phone.collection<JsonObject>().observe(id).first { it != null }
+        phone.setNetwork(Network.DOWN)
+        write(phone, 2)
+        write(desk, 3).forEach { it.verdict() }
+        phone.setNetwork(Network.UP)
+        phone.reach { conflicts == 2 }
+        assertEquals(listOf("n1" to "2"), phone.collection<Note>().conflicts().map { it.id to it.local?.value?.content })
+        assertEquals(listOf("t1" to 3), phone.collection<Task>().conflicts().map { it.id to it.server?.value?.due })
+        assertEquals(setOf("t1", "n1"), phone.collection<JsonObject>().conflicts().map { it.id }.toSet())
+        assertEquals(emptyList<Rejected<Note>>(), phone.collection<Note>().rejected())
+    }
+
+    @Test
     fun `ai from connecting to an answer`() = scenario {
         val ai = open("phone").ai
         thrownBy<AiException.NotConnected> { ai.analyze("x") }

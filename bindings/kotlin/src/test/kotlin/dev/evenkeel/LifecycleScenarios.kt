@@ -89,12 +89,15 @@ class LifecycleScenarios {
         while (cycles < 8 || writer.isActive) {
             val took = measureTime { phone.suspend(5.seconds) }
             assertTrue(took < 6.seconds, "$took")
-            val sent = stack.requests()
             assertEquals(Lifecycle.SUSPENDED, phone.reach { lifecycle != Lifecycle.RUNNING }.lifecycle)
             thrownBy<DataException.Suspended> { notes.get("n0") }
-            // Long enough for a request that was left behind to arrive.
-            delay(30.milliseconds)
-            assertEquals(sent, stack.requests())
+            // What was on its way is counted by the edge and again by the origin, late on a busy machine; then no more.
+            withTimeout(5.seconds) {
+                do {
+                    val sent = stack.requests()
+                    delay(30.milliseconds)
+                } while (stack.requests() != sent)
+            }
             phone.resume()
             // Open again when it returns: a read needs no second try.
             notes.get("n0")
