@@ -208,8 +208,10 @@ impl Device {
     /// Everything in its store: version and content by id.
     async fn records(&self) -> BTreeMap<String, (u64, String)> {
         let mut records = BTreeMap::new();
-        let mut query = Query::default();
-        query.limit = 1_000;
+        let mut query = Query {
+            limit: 1_000,
+            ..Query::default()
+        };
         loop {
             let page = self.store.list(query.clone()).await;
             let page = page.unwrap_or_else(|error| panic!("{}: {error}", self.name));

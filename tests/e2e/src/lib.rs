@@ -22,7 +22,23 @@ pub use process::StackProcess;
 /// Says that this machine does not allow a part of a test, and why; past the harness, which keeps to itself
 /// what a test prints that passes.
 pub fn left_out(part: &str, why: &str) {
-    let _ = writeln!(std::io::stderr(), "left out: {part} ({why})");
+    say(&format!("left out: {part} ({why})"));
+}
+
+/// As [`left_out`], for what can be installed.
+///
+/// # Panics
+///
+/// With `CI=true`: there nothing may be left out that could be there.
+pub fn missing(part: &str, why: &str) {
+    left_out(part, why);
+    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    assert!(!ci, "CI leaves nothing out: {part}: {why}");
+}
+
+/// Writes a line past the harness.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// A program of this workspace by the name of its package and binary, built if it is not there yet.

@@ -182,7 +182,7 @@ impl Scenario {
             audit.lost.len(),
             audit.doubled.len(),
         );
-        println!("{line}");
+        crate::say(&line);
         if std::env::var_os("EVENKEEL_WRITE").is_some() {
             put_line(fault, &line);
         }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::crew::{Accepted, Audit, Device, Way};
 use crate::proxy::{End, FaultProxy, Way as Direction, Weather};
+use crate::say;
 use crate::service::{Service, address};
 
 /// How long, how many, and in which order.
@@ -46,7 +47,7 @@ struct Look {
 ///
 /// When a write is lost or doubled, a client does not come back, or something has grown.
 pub async fn run(soak: Soak) {
-    println!("soak: seed {}", soak.seed);
+    say(&format!("soak: seed {}", soak.seed));
     let mut rng = Rng::with_seed(soak.seed);
     let mut service = Service::start(2, async |url| url.to_owned()).await;
     let proxy = FaultProxy::start(address(&service.url())).await;
@@ -64,17 +65,20 @@ pub async fn run(soak: Soak) {
     all_synced(&devices).await;
     write(&devices, CALM).await;
     let before = look(&service);
-    println!("soak: {} clients, at first {before:?}", devices.len());
+    say(&format!(
+        "soak: {} clients, at first {before:?}",
+        devices.len()
+    ));
 
     let end = Instant::now() + soak.lasts;
     while Instant::now() < end {
         devices.iter().for_each(|device| device.set_writing(true));
         let fault = rng.usize(..FAULTS.len());
-        println!(
+        say(&format!(
             "soak: {} s left, {}",
             (end - Instant::now()).as_secs(),
             FAULTS[fault]
-        );
+        ));
         let next = Instant::now() + EVERY;
         make(fault, &mut service, &proxy, &mut rng).await;
         tokio::time::sleep_until(next).await;
@@ -88,7 +92,7 @@ pub async fn run(soak: Soak) {
         sleep(Duration::from_secs(1)).await;
         after = look(&service);
     }
-    println!("soak: in the end {after:?}");
+    say(&format!("soak: in the end {after:?}"));
     assert_eq!(after.grown_since(&before), None, "seed {}", soak.seed);
 
     let mut accepted = Accepted::new();
@@ -106,7 +110,10 @@ pub async fn run(soak: Soak) {
     for device in &devices {
         device.has_all_of(&audit).await;
     }
-    println!("soak: {} writes, 0 lost, 0 doubled", audit.accepted);
+    say(&format!(
+        "soak: {} writes, 0 lost, 0 doubled",
+        audit.accepted
+    ));
 }
 
 async fn all_synced(devices: &[Device]) {
