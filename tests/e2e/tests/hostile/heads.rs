@@ -2,7 +2,7 @@
 
 use evenkeel::Cause;
 
-use crate::scene::{MIB, every_lane, every_lane_soon};
+use crate::scene::{MIB, every_case, every_lane, every_lane_soon};
 use crate::server::{EVENTS, LANES, NOTES, PULL, PUSH, Reply, TICKETS, answer, head, stream_head};
 
 mod run {
@@ -98,23 +98,21 @@ async fn wrong_content_types() {
 
 async fn strange_statuses() {
     let bare = |status: &str| Reply::Bytes(format!("HTTP/1.1 {status}\r\n\r\n").into_bytes());
+    let mut cases = vec![(PULL, bare("42 Low"), Cause::NotTheService)];
     for (status, cause) in [
         ("204 No Content", Cause::BadResponse),
         ("304 Not Modified", Cause::BadResponse),
         ("999 Beyond", Cause::ServerError),
         ("600 Six", Cause::ServerError),
+        (
+            "101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: evil",
+            Cause::BadResponse,
+        ),
     ] {
-        every_lane(&[TICKETS, EVENTS, PULL, PUSH], 4 * MIB, |_| {
-            (bare(status), cause)
-        })
-        .await;
+        let lanes = [TICKETS, EVENTS, PULL, PUSH];
+        cases.extend(lanes.map(|lane| (lane, bare(status), cause)));
     }
-    every_lane(&[TICKETS, EVENTS, PULL, PUSH], 4 * MIB, |_| {
-        let switch = "101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: evil";
-        (bare(switch), Cause::BadResponse)
-    })
-    .await;
-    every_lane(&[PULL], 4 * MIB, |_| (bare("42 Low"), Cause::NotTheService)).await;
+    every_case(8 * MIB, cases).await;
 }
 
 async fn lengths_that_lie() {
@@ -153,37 +151,30 @@ async fn lengths_that_lie() {
 }
 
 async fn broken_chunks() {
+    let chunked = |chunks: &str| {
+        let head = head(200, "transfer-encoding: chunked\r\n");
+        [head, chunks.into()].concat()
+    };
+    let mut cases = Vec::new();
     for chunks in [
         "zzz\r\n{}",
         "ffffffffffffffffffff\r\n{",
         "2\r\n{}xx\r\n0\r\n\r\n",
         "-1\r\n{}",
     ] {
-        every_lane(&[TICKETS, PULL, PUSH], 4 * MIB, |_| {
-            let bytes = [head(200, "transfer-encoding: chunked\r\n"), chunks.into()].concat();
-            (Reply::Bytes(bytes), Cause::ConnectionLost)
-        })
-        .await;
+        let lanes = [TICKETS, PULL, PUSH];
+        let reply = Reply::Bytes(chunked(chunks));
+        cases.extend(lanes.map(|lane| (lane, reply.clone(), Cause::ConnectionLost)));
     }
     // Extensions and trailers without an end.
     for begin in ["2;x=", "0\r\nx: "] {
-        every_lane(&[PULL], 6 * MIB, |_| {
-            let bytes = [head(200, "transfer-encoding: chunked\r\n"), begin.into()].concat();
-            (
-                Reply::Endless(bytes, vec![b'x'; MIB / 16]),
-                Cause::ConnectionLost,
-            )
-        })
-        .await;
+        let reply = Reply::Endless(chunked(begin), vec![b'x'; MIB / 16]);
+        cases.push((PULL, reply, Cause::ConnectionLost));
     }
     let stream = stream_head("transfer-encoding: chunked\r\n");
-    every_lane(&[EVENTS], 4 * MIB, |_| {
-        (
-            Reply::Bytes(format!("{stream}zzz\r\n").into()),
-            Cause::ConnectionLost,
-        )
-    })
-    .await;
+    let reply = Reply::Bytes(format!("{stream}zzz\r\n").into());
+    cases.push((EVENTS, reply, Cause::ConnectionLost));
+    every_case(8 * MIB, cases).await;
 }
 
 async fn no_http_at_all() {

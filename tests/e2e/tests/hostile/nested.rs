@@ -3,7 +3,7 @@
 
 use evenkeel::{Cause, SyncState};
 
-use crate::scene::{MIB, Scene, every_lane};
+use crate::scene::{MIB, Scene, every_case, every_lane};
 use crate::server::{EVENTS, NOTES, PULL, PUSH, READY, Reply, TICKETS, answer, head, stream_head};
 
 mod run {
@@ -163,18 +163,15 @@ async fn compressed_though_nobody_asked() {
     let bomb = include_bytes!("bomb.gz");
     for coding in ["gzip", "br", "deflate", "zstd"] {
         let header = format!("content-encoding: {coding}\r\n");
-        every_lane(&[TICKETS, PULL, NOTES, PUSH], 4 * MIB, |_| {
-            (Reply::Bytes(answer(200, &header, bomb)), Cause::BadResponse)
-        })
-        .await;
-        every_lane(&[EVENTS], 4 * MIB, |_| {
-            let stream = [stream_head(&header).into_bytes(), bomb.to_vec()].concat();
-            (Reply::Held(stream), Cause::BadResponse)
-        })
-        .await;
-        every_lane(&[PULL], 4 * MIB, |_| {
-            (Reply::Bytes(answer(503, &header, bomb)), Cause::ServerError)
-        })
-        .await;
+        let stream = [stream_head(&header).into_bytes(), bomb.to_vec()].concat();
+        let refusal = Reply::Bytes(answer(503, &header, bomb));
+        let mut cases = vec![
+            (EVENTS, Reply::Held(stream), Cause::BadResponse),
+            (PULL, refusal, Cause::ServerError),
+        ];
+        let good = Reply::Bytes(answer(200, &header, bomb));
+        let lanes = [TICKETS, PULL, NOTES, PUSH];
+        cases.extend(lanes.map(|lane| (lane, good.clone(), Cause::BadResponse)));
+        every_case(8 * MIB, cases).await;
     }
 }

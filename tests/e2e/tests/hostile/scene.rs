@@ -261,14 +261,14 @@ fn reset(query: &str) -> Vec<u8> {
     good(&json!({"changes": [], "resetRequired": true, "nextCursor": from, "latestCursor": from}))
 }
 
-/// One hostility in several lanes at once, a client for each. For timeouts that are not the defaults
-/// see [`every_lane_soon`]. The growth is that of them all.
+/// One hostility in several lanes; see [`every_case`].
 pub(crate) async fn every_lane(
     lanes: &[&'static str],
     growth_max: usize,
     hostility: impl Fn(&'static str) -> (Reply, Cause),
 ) {
-    lanes_with(&Timeouts::default(), lanes, growth_max, hostility).await;
+    let cases = lanes.iter().map(|lane| case(lane, hostility(lane)));
+    beside_each_other(&Timeouts::default(), growth_max, cases.collect()).await;
 }
 
 /// For what only ends with a timeout: a second each.
@@ -277,23 +277,31 @@ pub(crate) async fn every_lane_soon(
     growth_max: usize,
     hostility: impl Fn(&'static str) -> (Reply, Cause),
 ) {
-    lanes_with(&soon(), lanes, growth_max, hostility).await;
+    let cases = lanes.iter().map(|lane| case(lane, hostility(lane)));
+    beside_each_other(&soon(), growth_max, cases.collect()).await;
 }
 
-async fn lanes_with(
-    timeouts: &Timeouts,
-    lanes: &[&'static str],
-    growth_max: usize,
-    hostility: impl Fn(&'static str) -> (Reply, Cause),
-) {
+/// Which lane is answered how, and what the client calls that.
+pub(crate) type Case = (&'static str, Reply, Cause);
+
+/// Several hostilities beside each other, a client for each. The growth is that of them all.
+pub(crate) async fn every_case(growth_max: usize, cases: Vec<Case>) {
+    beside_each_other(&Timeouts::default(), growth_max, cases).await;
+}
+
+fn case(lane: &'static str, (reply, cause): (Reply, Cause)) -> Case {
+    (lane, reply, cause)
+}
+
+async fn beside_each_other(timeouts: &Timeouts, growth_max: usize, cases: Vec<Case>) {
     let mut scenes = Vec::new();
-    for _ in lanes {
-        scenes.push(Scene::with(Service::start().await, timeouts.clone(), None).await);
+    for case in cases {
+        let scene = Scene::with(Service::start().await, timeouts.clone(), None).await;
+        scenes.push((case, scene));
     }
     let memory_before = peak_from_here();
     let mut running = tokio::task::JoinSet::new();
-    for (lane, scene) in lanes.iter().copied().zip(scenes) {
-        let (reply, cause) = hostility(lane);
+    for ((lane, reply, cause), scene) in scenes {
         let scene = Scene {
             memory_before,
             begun: Instant::now(),

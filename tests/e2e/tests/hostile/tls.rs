@@ -161,11 +161,11 @@ pub(crate) async fn survive(mode: Mode, timeouts: Timeouts, cause: Cause, growth
         mode: now,
     } = Port::start().await;
     let scene = Scene::with(service, timeouts, Some(&pem)).await;
-    let before = scene.service.requests();
     *now.lock().unwrap() = mode;
     scene.service.cut_streams();
-    // Nothing is left to be sent over.
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    // What was on its way over the old connections has arrived, and nothing is left to be sent over.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let before = scene.service.requests();
     scene.provoke(PULL).await;
     scene.degraded("the port", cause).await;
     if !matches!(mode, Mode::Frames(_)) {
