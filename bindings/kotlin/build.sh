@@ -4,7 +4,7 @@
 #   bindings/kotlin/build.sh test      builds the library and the reference service, writes the code that calls the
 #                                      library, compiles, runs every test; the last line is the sum
 #   bindings/kotlin/build.sh ready     whether a JDK and Maven are here
-#   bindings/kotlin/build.sh package   the jar with the library for this machine in it, in its small profile
+#   bindings/kotlin/build.sh package   the jar with the library for this machine in it, in its small profile, looked at
 #   bindings/kotlin/build.sh bench     what a call across the border costs, beside the same in Rust
 #   bindings/kotlin/build.sh desktop   starts the desktop sample
 set -euo pipefail
@@ -55,8 +55,23 @@ maven() {
 }
 
 count() { # count ATTRIBUTE: over all test suites
-  cat "$out"/surefire-reports/TEST-*.xml 2>/dev/null |
+  { cat "$out"/surefire-reports/TEST-*.xml 2>/dev/null || true; } | # none where nothing ran
     awk -v name="$1" 'match($0, "<testsuite .*") { if (match($0, " " name "=\"[0-9]+\"")) { s = substr($0, RSTART, RLENGTH); gsub(/[^0-9]/, "", s); n += s } } END { print n + 0 }'
+}
+
+# What can be seen of the jar without an app: that the classes and the library are in it, and that the library loads
+# from there and works.
+check_jar() {
+  local jar=$out/evenkeel-0.1.0.jar classpath
+  jar tf "$jar" >"$out/entries"
+  for entry in "$platform/$lib" dev/evenkeel/Evenkeel.class; do
+    grep -qx "$entry" "$out/entries" || { echo "not in the jar: $entry" >&2; return 1; }
+  done
+  echo "ok: the jar holds the classes and the library for $platform, $(wc -c <"$jar") bytes"
+  maven -q org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath \
+    -Dmdep.outputFile="$out/classpath" -Dmdep.includeScope=runtime
+  java -cp "$jar:$out/test-classes:$(cat "$out/classpath")" dev.evenkeel.JarCheckKt
+  echo "left out: the libraries for other systems (each is built on its own, and its folder put beside this one)"
 }
 
 case "${1:-}" in
@@ -81,11 +96,10 @@ case "${1:-}" in
     ;;
   package)
     generate
-    cargo build --locked -p evenkeel-ffi --profile release-small
+    bindings/library.sh release-small cdylib
     place release-small
     maven package -DskipTests
-    unzip -l "$out"/evenkeel-*.jar | grep "$lib"
-    ls -l "$out"/evenkeel-*.jar
+    check_jar
     ;;
   bench)
     generate

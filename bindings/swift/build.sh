@@ -7,7 +7,7 @@
 #   build.sh bench      that, optimised, and measures what the border costs
 #
 # The toolchain is the machine's own (6.0 or later), or the one that toolchain.sh unpacks. `test` ends with a
-# line `swift: N passed, N failed`.
+# line `swift: N passed, N failed`; it is given $EVENKEEL_TEST_S seconds, 1200 where that is not set.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 repo=$(cd "$here/../.." && pwd)
@@ -23,10 +23,22 @@ generate() {
   "$here/generate.sh" "$target/$made/libevenkeel_ffi.a" "$target"
 }
 
+# A run that hangs is ended, so that it fails. It takes half a minute, after some minutes of compiling at first.
+bound=()
+bound() {
+  local program
+  for program in timeout gtimeout; do
+    command -v "$program" >/dev/null || continue
+    bound=("$program" --kill-after=30 "${EVENKEEL_TEST_S:-1200}")
+    return
+  done
+  echo "no timeout (coreutils) here: a run that hangs is not ended" >&2
+}
+
 swift_with() { # swift_with COMMAND ARG…: with the library at hand
   local command=$1
   shift
-  EVENKEEL_STACK=$target/$made/recovery-check "$here/toolchain.sh" run "$here" "$target" "$repo/bindings" -- \
+  EVENKEEL_STACK=$target/$made/recovery-check ${bound[@]+"${bound[@]}"} "$here/toolchain.sh" run "$here" "$target" "$repo/bindings" -- \
     swift "$command" --scratch-path "$target/swift" -Xlinker "-L$target/$made" -Xlinker -rpath -Xlinker "$target/$made" "$@"
 }
 
@@ -41,6 +53,7 @@ case $what in
     log=$(mktemp)
     trap 'rm -f "$log"' EXIT
     ended=0
+    bound
     swift_with test --disable-xctest "$@" 2>&1 | tee "$log" || ended=1
     passed=$(grep -E '^. Test .* passed after' "$log" | grep -cv '^. Test run with' || true)
     failed=$(grep -E '^. Test .* failed after' "$log" | grep -cv '^. Test run with' || true)

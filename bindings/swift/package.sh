@@ -15,8 +15,7 @@ desktops=(aarch64-apple-darwin x86_64-apple-darwin)
 export IPHONEOS_DEPLOYMENT_TARGET=17.0 MACOSX_DEPLOYMENT_TARGET=14.0
 
 library() { # library ARG…: the static one alone; beside the others its code stays bitcode, which Xcode cannot link
-  cargo rustc --locked --manifest-path "$repo/Cargo.toml" -p evenkeel-ffi --lib --crate-type staticlib \
-    --profile release-small "$@"
+  "$here/../library.sh" release-small staticlib "$@"
 }
 
 build() { # build TARGET…
