@@ -93,6 +93,7 @@ struct Told {
     sent: Vec<(Instant, u64)>,
     accepted: Accepted,
     writing: bool,
+    restarts: u64,
 }
 
 impl Device {
@@ -155,15 +156,20 @@ impl Device {
         requests(&self.client)
     }
 
-    /// The most requests within any minute.
+    /// The most requests within any minute, and how many there may be: 80 a minute, half of that at once, and
+    /// that again for each start.
     #[must_use]
-    pub fn sent_in_a_minute(&self) -> u64 {
-        let sent = self.told().sent.clone();
+    pub fn sent_in_a_minute(&self) -> (u64, u64) {
+        let (sent, restarts) = {
+            let told = self.told();
+            (told.sent.clone(), told.restarts)
+        };
         let since = |i: usize| {
             let from = sent[..=i].partition_point(|(at, _)| *at + MINUTE < sent[i].0);
             sent[i].1 - sent[from].1
         };
-        (0..sent.len()).map(since).max().unwrap_or(0)
+        let most = (0..sent.len()).map(since).max().unwrap_or(0);
+        (most, 120 + 40 * restarts)
     }
 
     /// What it was told to be safe.
@@ -466,7 +472,9 @@ impl Crew {
     ///
     /// When it does not start.
     pub async fn restart(&self, device: usize) {
-        let client = &self.devices[device].client;
+        let device = &self.devices[device];
+        device.told().restarts += 1;
+        let client = &device.client;
         client.stop().await;
         if let Err(error) = client.start() {
             panic!("{error}");
