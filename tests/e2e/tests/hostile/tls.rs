@@ -66,8 +66,15 @@ impl Port {
         let mode = Arc::new(Mutex::new(Mode::Good));
         let now = Arc::clone(&mode);
         let service = Service::serve("https", move |socket, state| {
+            // Before the mode is read: what began as good ends with it, its handshake included.
+            let mut cuts = state.subscribe_cuts();
             let (identities, mode) = (Arc::clone(&identities), *now.lock().unwrap());
-            async move { identities.meet(mode, socket, state).await }
+            async move {
+                tokio::select! {
+                    () = identities.meet(mode, socket, state) => {}
+                    _ = cuts.changed() => {}
+                }
+            }
         })
         .await;
         Self { service, pem, mode }
@@ -118,11 +125,7 @@ impl Identities {
             Mode::Unknown => &self.unknown,
             Mode::Frames(trick) => {
                 if let Ok(socket) = self.h2.accept(socket).await {
-                    let mut cuts = state.subscribe_cuts();
-                    tokio::select! {
-                        () = frames::play(trick, socket, state) => {}
-                        _ = cuts.changed() => {}
-                    }
+                    frames::play(trick, socket, state).await;
                 }
                 return;
             }
