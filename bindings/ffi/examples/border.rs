@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use evenkeel::store::{Durability, Order, Query, SqliteStore, StoreOptions};
+use evenkeel_ffi::CancelToken;
 use serde_json::{Map, Value, json};
 
 const LIST: usize = 1_000;
@@ -23,6 +25,8 @@ async fn main() {
     for n in 0..LIST {
         store.put(format!("r{n:04}"), note(n)).await.unwrap();
     }
+    let token = CancelToken::new();
+    time("noop", 1_000_000, async |_| black_box(&token).cancel()).await;
     time("get", 5_000, async |n| {
         store.get(format!("r{:04}", n % LIST)).await.unwrap();
     })

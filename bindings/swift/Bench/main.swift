@@ -37,15 +37,14 @@ func calls() async throws {
       let words = $0.split(separator: " ")
       return (String(words[0]), Double(words[1]) ?? .nan)
     })
-  func row(_ name: String, _ what: String, text: Double, values: Double) {
-    guard let base = rust[name] else { return say("| \(what) | - | \(shown(text)) | \(shown(values)) |") }
+  func row(_ name: String, _ what: String, text: Double, values: Double?) {
+    guard let base = rust[name] else { fatalError("Rust did not measure \(name)") }
     func beside(_ ns: Double) -> String { "\(shown(ns)) (\(String(format: "%.1f", ns / base)))" }
-    say("| \(what) | \(shown(base)) | \(beside(text)) | \(beside(values)) |")
+    say("| \(what) | \(shown(base)) | \(beside(text)) | \(values.map(beside) ?? "-") |")
   }
   say("| call | Rust | text through the border | values, by `Records` |\n|---|--:|--:|--:|")
   let token = CancelToken()
-  let nothing = try await time(100_000) { _ in token.cancel() }
-  say("| one that does nothing | - | \(shown(nothing)) | - |")
+  row("noop", "no-op", text: try await time(100_000) { _ in token.cancel() }, values: nil)
 
   let core = try await EvenkeelFFI.EvenkeelClient.open(config: config("text"), tokenProvider: NoToken())
   let client = try await Evenkeel.EvenkeelClient(config("values")) { _ in throw SignedOut() }

@@ -47,7 +47,7 @@ private suspend fun calls(dir: Path, rust: Map<String, Long>) {
     val text = { n: Int -> Note("note $n, about as long as a line of text is that somebody types") }
     for (n in 0 until LIST) notes.put("r%04d".format(n), text(n))
     println("| call | Kotlin, µs | Rust, µs | ratio |\n|---|--:|--:|--:|")
-    row("device id (nothing behind the border)", null, 20_000) { client.deviceId }
+    CancelToken().use { nothing -> row("no-op", rust["noop"], 100_000) { nothing.cancel() } }
     row("get", rust["get"], 5_000) { notes.get("r%04d".format(it % LIST)) }
     row("put", rust["put"], 1_000) { notes.put("r%04d".format(it % LIST), text(it)) }
     row("list of 1,000", rust["list"], 50) { check(notes.page(Order.ID, LIST).items.size == LIST) }
@@ -56,11 +56,12 @@ private suspend fun calls(dir: Path, rust: Map<String, Long>) {
 
 /** The best of some rounds, the first of which warms up. */
 private suspend fun row(name: String, rustNs: Long?, calls: Int, call: suspend (Int) -> Unit) {
-    val best = (0 until 6).minOf { measureTime { repeat(calls) { call(it) } } } / calls
-    val ratio = rustNs?.let { "%.2f".format(best.inWholeNanoseconds.toDouble() / it) } ?: "–"
-    val rust = rustNs?.let { "%.1f".format(it / 1e3) } ?: "–"
-    println("| $name | ${"%.1f".format(best.inWholeNanoseconds / 1e3)} | $rust | $ratio |")
+    val best = (0 until 6).minOf { measureTime { repeat(calls) { call(it) } }.inWholeNanoseconds } / calls
+    val rust = checkNotNull(rustNs) { "Rust did not measure $name" }
+    println("| $name | ${micros(best)} | ${micros(rust)} | ${"%.2f".format(best.toDouble() / rust)} |")
 }
+
+private fun micros(ns: Long) = (if (ns < 1_000) "%.3f" else "%.1f").format(ns / 1e3)
 
 /** From when the core has a status until it is collected. */
 private suspend fun delivery(dir: Path) {
