@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use crate::crew::{Accepted, Audit, Device, Way};
+use crate::process::StackProcess;
 use crate::proxy::{End, FaultProxy, Way as Direction, Weather};
 use crate::say;
 use crate::service::{Service, address};
@@ -87,7 +88,7 @@ pub async fn run(soak: Soak) {
     write(&devices, CALM).await;
     // Connections that nobody uses any more are kept for a moment.
     let mut after = look(&service);
-    let patience = Instant::now() + Duration::from_secs(60);
+    let patience = Instant::now() + IDLE_MAX;
     while after.grown_since(&before).is_some() && Instant::now() < patience {
         sleep(Duration::from_secs(1)).await;
         after = look(&service);
@@ -214,15 +215,21 @@ async fn make(fault: usize, service: &mut Service, proxy: &FaultProxy, rng: &mut
 }
 
 fn look(service: &Service) -> Look {
-    let mut processes = BTreeMap::from([("clients", held("self"))]);
-    let parts = ["first origin", "second origin"]
-        .iter()
-        .zip(&service.origins);
-    for (name, part) in parts.chain([(&"edge", &service.edge)]) {
-        if let Some(id) = part.id() {
-            processes.insert(name, held(&id.to_string()));
-        }
-    }
+    let held = |part: &StackProcess| {
+        part.id()
+            .map_or_else(Held::default, |id| held(&id.to_string()))
+    };
+    // Streams move from one origin to the other, as these come and go.
+    let origins = service.origins.iter().map(held);
+    let origins = origins.fold(Held::default(), |all, one| Held {
+        kib: all.kib + one.kib,
+        files: all.files + one.files,
+    });
+    let processes = BTreeMap::from([
+        ("clients", self::held("self")),
+        ("edge", held(&service.edge)),
+        ("origins", origins),
+    ]);
     Look {
         tasks: Handle::current().metrics().num_alive_tasks(),
         processes,
@@ -265,6 +272,8 @@ impl Look {
 const EVERY: Duration = Duration::from_secs(20);
 const CALM: Duration = Duration::from_secs(20);
 const BACK_WITHIN: Duration = Duration::from_secs(180);
+/// Connections that nobody uses are closed after a minute and a half.
+const IDLE_MAX: Duration = Duration::from_secs(120);
 /// Connections that happen to be open at the moment of the look, and their tasks.
 const TASKS_SLACK: usize = 40;
 const FILES_SLACK: u64 = 60;
