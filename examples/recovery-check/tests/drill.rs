@@ -92,6 +92,31 @@ fn a_rotation_with_an_overlap_passes_from_begin_to_finish() {
 }
 
 #[test]
+fn a_clock_that_is_ahead_ends_no_overlap() {
+    let scene = Scene::new(&[]);
+    assert_eq!(scene.step("begin", &[]).0, Some(0));
+    scene.change_secret();
+    assert_eq!(scene.step("check", &[]).0, Some(0));
+    // As if the clock had been put forward by two days since.
+    let mut state: Value =
+        serde_json::from_str(&fs::read_to_string(scene.file()).unwrap()).unwrap();
+    let passed = state["first_pass_ms"].as_u64().unwrap();
+    state["first_pass_ms"] = (passed - 2 * 24 * 3600 * 1000).into();
+    fs::write(scene.file(), state.to_string()).unwrap();
+    let (code, early) = scene.step("finish", &["--window", "0s", "--allow-unknown", "accounts"]);
+    assert_eq!(
+        (code, state_of(&early, "lifetime")),
+        (Some(1), "fail"),
+        "{early}"
+    );
+    assert!(
+        evidence(&early, "lifetime").contains("the clock is ahead"),
+        "{early}"
+    );
+    assert_eq!(early["commands"].as_array().unwrap().len(), 0);
+}
+
+#[test]
 fn an_accounts_own_session_is_used_and_left_alone() {
     let scene = Scene::new(&["ai_session_ms=12000"]);
     let connect = r#"{"provider":"openrouter","apiKey":"the-users-own"}"#;

@@ -321,6 +321,7 @@ struct Notes {
     program: PathBuf,
     url: String,
     store: PathBuf,
+    environment: Vec<(String, String)>,
 }
 
 impl Notes {
@@ -331,6 +332,7 @@ impl Notes {
             .arg(&self.store)
             .args(args)
             .env("EVENKEEL_TOKEN", "demo-token")
+            .envs(self.environment.iter().cloned())
             .kill_on_drop(true);
         command
     }
@@ -342,10 +344,14 @@ impl Outsider {
             program: program("evenkeel-notes", "notes"),
             url: way.url.to_owned(),
             store: folder.join("outsider.db"),
+            environment: way
+                .environment
+                .iter()
+                .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
         };
         let child = notes
             .command(&["add", "-", "--wait", "150"])
-            .envs(way.environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

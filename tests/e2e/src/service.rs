@@ -1,6 +1,7 @@
 //! The whole service in processes of its own: an edge, some origins, Postgres and Redis.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::process::{StackProcess, ask};
 use crate::servers::{Postgres, Redis};
@@ -21,18 +22,35 @@ pub struct Service {
 impl Service {
     /// Starts it with so many origins; `way` is where the edge finds one that listens at a URL (itself, or
     /// a proxy before it).
-    pub async fn start(origins: usize, mut way: impl AsyncFnMut(&str) -> String) -> Self {
+    pub async fn start(origins: usize, way: impl AsyncFnMut(&str) -> String) -> Self {
+        Self::start_with(origins, way, &[], &[]).await
+    }
+
+    /// One origin behind an edge that speaks TLS under an authority of its own, whose files are in `folder`.
+    pub async fn start_over_tls(folder: &Path) -> Self {
+        let folder = folder.to_string_lossy();
+        let (edge, origin) = (["--tls-dir", &folder], ["--set", "cookie_secure=true"]);
+        Self::start_with(1, async |url| url.to_owned(), &edge, &origin).await
+    }
+
+    async fn start_with(
+        origins: usize,
+        mut way: impl AsyncFnMut(&str) -> String,
+        edge_args: &[&str],
+        origin_args: &[&str],
+    ) -> Self {
         let (postgres, redis) = tokio::join!(Postgres::start(CONNECTIONS_MAX), Redis::start());
         let mut parts = Vec::new();
         let mut urls = Vec::new();
         for _ in 0..origins {
-            let origin = Self::origin(&postgres, &redis).await;
+            let origin = origin(&postgres, &redis, origin_args).await;
             urls.push(way(origin.said("origin")).await);
             parts.push(origin);
         }
         let mut args = vec!["--role", "edge"];
         args.extend(urls.iter().flat_map(|url| ["--origin-url", url]));
         args.extend(settings());
+        args.extend(edge_args);
         let edge = StackProcess::start(&args).await;
         Self {
             postgres,
@@ -40,22 +58,6 @@ impl Service {
             origins: parts,
             edge,
         }
-    }
-
-    /// One more origin of the same service.
-    pub async fn origin(postgres: &Postgres, redis: &Redis) -> StackProcess {
-        let (postgres, redis) = (postgres.url(), redis.url());
-        let mut args = vec![
-            "--role",
-            "origin",
-            "--database",
-            &postgres,
-            "--redis",
-            &redis,
-        ];
-        args.extend(["--set", "ticket_secret=shared-by-all-origins"]);
-        args.extend(settings());
-        StackProcess::start(&args).await
     }
 
     /// What an origin says of itself at `/ready`, whatever the status.
@@ -87,6 +89,22 @@ impl Service {
     pub fn url(&self) -> String {
         self.edge.said("edge").to_owned()
     }
+}
+
+async fn origin(postgres: &Postgres, redis: &Redis, more: &[&str]) -> StackProcess {
+    let (postgres, redis) = (postgres.url(), redis.url());
+    let mut args = vec![
+        "--role",
+        "origin",
+        "--database",
+        &postgres,
+        "--redis",
+        &redis,
+    ];
+    args.extend(["--set", "ticket_secret=shared-by-all-origins"]);
+    args.extend(settings());
+    args.extend(more);
+    StackProcess::start(&args).await
 }
 
 /// The address in a URL of this service.

@@ -47,6 +47,42 @@ async fn weather(between: Between, weather: Weather, expect: Expect) {
     scenario.mended(&service.postgres).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_handshakes_of_clients_stall() {
+    if !servers::here() {
+        return;
+    }
+    let folder = tempfile::tempdir();
+    let folder = folder.unwrap_or_else(|error| panic!("a folder: {error}"));
+    let service = Service::start_over_tls(folder.path()).await;
+    let proxy = FaultProxy::start(address(&service.url())).await;
+    let (url, root) = (proxy.url_https(), service.edge.root());
+    let route = Route {
+        roots: Some(&root),
+        environment: &[("SSL_CERT_FILE", service.edge.said("ca"))],
+        ..Route::to(&url)
+    };
+    let crew = Crew::board(3, &route).await;
+    let expect = Expect {
+        fault: "Path, client–edge: TLS handshake stalls",
+        causes: &[
+            Cause::ConnectFailed,
+            Cause::ConnectionLost,
+            Cause::TlsFailed,
+            Cause::ResponseTimeout,
+        ],
+        total: true,
+    };
+    let scenario = Scenario::begin(expect, crew).await;
+    // What is open works on; whoever has to open anew gets no answer.
+    proxy.set(Weather::Reset);
+    sleep(Duration::from_secs(1)).await;
+    proxy.set(Weather::Stall);
+    sleep(Duration::from_secs(15)).await;
+    proxy.set(Weather::Through);
+    scenario.mended(&service.postgres).await;
+}
+
 macro_rules! scenarios {
     ($($name:ident: $between:ident, $weather:expr, $fault:literal, total: $total:literal, $($cause:ident)*;)+) => {
         $(

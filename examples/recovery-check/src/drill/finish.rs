@@ -41,6 +41,12 @@ pub(super) async fn run(service: &Service, args: &Finish) -> Result<Report, Fail
         let report = Report::of(vec![checked, lifetime]).wait_until(until);
         return Ok(report.next("Keep the overlap until then."));
     }
+    if let Some(outlived) = outlived(service, &state).await? {
+        let report = Report::of(vec![checked, outlived]);
+        return Ok(report
+            .next("Keep the overlap.")
+            .next("Set this machine's clock, and finish again."));
+    }
     let before = Counters::told(probe.metrics().await);
     let account = match accounts(service, &state).await? {
         Some(failed) => failed,
@@ -110,6 +116,24 @@ fn lifetime(state: &State) -> (Criterion, Option<u64>) {
     let words =
         format!("device sessions from before the change may live until {date}: wait {left}");
     (Criterion::new("lifetime", Is::Fail, words), Some(until))
+}
+
+/// A session of a device that `begin` opened, and that the service still has: it would be gone if the time
+/// were over. To ask uses no key.
+async fn outlived(service: &Service, state: &State) -> Result<Option<Criterion>, Failed> {
+    for session in state
+        .sessions
+        .iter()
+        .filter(|s| s.scope != AiScope::Account)
+    {
+        let there = session.client(service)?.session().await;
+        if there.is_ok_and(|there| there.connected) {
+            let words = "by this machine's clock device sessions from before the change have ended, but the \
+                         service still has one that begin opened: the clock is ahead";
+            return Ok(Some(Criterion::new("lifetime", Is::Fail, words)));
+        }
+    }
+    Ok(None)
 }
 
 /// The account's session once more, if it does not work.

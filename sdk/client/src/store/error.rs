@@ -71,10 +71,11 @@ pub enum StoreError {
     /// There is no such record, conflict or parked write.
     #[error("there is nothing of that kind by this id")]
     NotFound,
-    /// A typed value does not fit a record: it must be an object in JSON, and read back as it was.
+    /// A value does not fit a record: it must be an object in JSON, read back as it was, and be nested no more
+    /// than 100 levels deep.
     #[error("the record does not fit the type: {message}")]
     Shape {
-        /// What serde said.
+        /// What is wrong with it.
         message: String,
     },
     /// No room is left: the user has to make some.

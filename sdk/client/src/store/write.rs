@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use evenkeel_proto::merge::Fields;
 use evenkeel_proto::wire::{Record, UnixMillis, Version};
+use serde_json::Value;
 
 use super::error::StoreError;
 use super::rows::{Session, Waiting, Wish};
@@ -30,6 +31,9 @@ impl Session<'_> {
         wanted: Option<Fields>,
     ) -> Result<Written, StoreError> {
         check_id(id)?;
+        if let Some(fields) = &wanted {
+            check_depth(fields)?;
+        }
         let view = self.view(id)?;
         let latest = self.latest(id)?;
         let conflict = self.take_conflict(id)?;
@@ -227,6 +231,26 @@ fn based_on(id: &str, server: Option<&Record>) -> Wish {
     }
 }
 
+/// What is nested deeper than JSON is read would be accepted, and then be unreadable, here and on every other
+/// device.
+fn check_depth(fields: &Fields) -> Result<(), StoreError> {
+    fn fits(value: &Value, levels: usize) -> bool {
+        match value {
+            Value::Array(items) => levels > 0 && items.iter().all(|item| fits(item, levels - 1)),
+            Value::Object(fields) => {
+                levels > 0 && fields.values().all(|field| fits(field, levels - 1))
+            }
+            _ => true,
+        }
+    }
+    match fields.values().all(|field| fits(field, LEVELS_MAX)) {
+        true => Ok(()),
+        false => Err(StoreError::Shape {
+            message: format!("a field is nested more than {LEVELS_MAX} levels deep"),
+        }),
+    }
+}
+
 fn check_id(id: &str) -> Result<(), StoreError> {
     let fits = (1..=ID_CHARS_MAX).contains(&id.chars().count());
     fits.then_some(()).ok_or(StoreError::Id)
@@ -240,3 +264,5 @@ fn without_ours(mut fields: Fields) -> Fields {
 
 const OURS: [&str; 5] = ["id", "version", "createdAt", "updatedAt", "deletedAt"];
 const ID_CHARS_MAX: usize = 128;
+/// `serde_json` reads 128 levels; pages, batches and operations have some of their own around a record.
+const LEVELS_MAX: usize = 100;

@@ -39,6 +39,30 @@ async fn folding_keeps_the_base_and_counts_all_changed_fields() {
 }
 
 #[tokio::test]
+async fn what_is_nested_too_deep_to_be_read_again_is_refused_when_it_is_written() {
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| Value::Array(vec![inner]));
+    let place = Place::new();
+    let store = place.open().await;
+    let deepest = fields(json!({"x": nested(100)}));
+    store.put("a", deepest.clone()).await.unwrap();
+    let there = store.get("a").await.unwrap().unwrap();
+    assert_eq!(there.fields, deepest);
+    // The server's answer holds it too, and so does a page.
+    let operation = store.operation().await;
+    let mut back = operation.note.unwrap();
+    back.version = Version(1);
+    store.pull(0, &[(1, back)], 1).await;
+    assert_eq!(store.get("a").await.unwrap().unwrap().fields, deepest);
+    for write in [
+        store.put("b", fields(json!({"x": nested(101)}))).await,
+        store.patch("a", fields(json!({"y": nested(300)}))).await,
+    ] {
+        assert!(matches!(write, Err(StoreError::Shape { .. })));
+    }
+    assert_eq!(store.get("b").await, Ok(None));
+}
+
+#[tokio::test]
 async fn a_later_edit_is_put_on_what_the_server_made_of_the_first() {
     let place = Place::new();
     let store = place.open().await;
