@@ -123,9 +123,11 @@ fn numbers_may_be_texts_but_must_be_whole_and_in_range() {
         assert_eq!(serde_json::from_str::<Cursor>(good).unwrap(), Cursor(7));
         assert_eq!(serde_json::from_str::<Version>(good).unwrap(), Version(7));
     }
-    let max = serde_json::from_str::<Cursor>("\"18446744073709551615\"").unwrap();
-    assert_eq!(max, Cursor(u64::MAX));
-    for bad in ["-1", "1.5", "1e30", r#""""#, r#""x""#, "null", "true", "[]"] {
+    let max = serde_json::from_str::<Cursor>("\"9223372036854775807\"").unwrap();
+    assert_eq!(max, Cursor(i64::MAX as u64));
+    let beyond = ["9223372036854775808", "\"18446744073709551615\""];
+    let bad = ["-1", "1.5", "1e30", r#""""#, r#""x""#, "null", "true", "[]"];
+    for bad in bad.iter().chain(&beyond) {
         assert!(serde_json::from_str::<Cursor>(bad).is_err(), "{bad}");
     }
     let before_1970 = serde_json::from_str::<UnixMillis>("-5.0").unwrap();
@@ -191,7 +193,7 @@ proptest! {
     #[test]
     fn every_record_survives_the_way(
         id in ".{1,20}",
-        version in any::<u64>(),
+        version in 0..=i64::MAX as u64,
         created in any::<i64>(),
         deleted in any::<Option<i64>>(),
         fields in prop::collection::btree_map("[a-z]{6,9}", any::<f64>(), 0..8),

@@ -33,8 +33,11 @@ pub(super) async fn pull(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let caller = origin.caller(&headers).await?;
-    let Query(query) = Query::<PullQuery>::try_from_uri(&uri)
-        .map_err(|_| Refusal::bad_request("cursor is a whole number of at least 0"))?;
+    let wrong = || Refusal::bad_request("cursor is a whole number from 0 to 9223372036854775807");
+    let Query(query) = Query::<PullQuery>::try_from_uri(&uri).map_err(|_| wrong())?;
+    if i64::try_from(query.cursor).is_err() {
+        return Err(wrong());
+    }
     let changes_max = origin.settings.page_changes_max;
     let page = origin
         .database
