@@ -209,6 +209,9 @@ async fn make(fault: usize, service: &mut Service, proxy: &FaultProxy, rng: &mut
                 _ => Weather::Loss(Direction::Down),
             });
             sleep(lasts).await;
+            // What was silenced would be silent for ever: the network forgets it, as one does that comes back.
+            proxy.set(Weather::Reset);
+            sleep(Duration::from_millis(200)).await;
             proxy.set(Weather::Through);
         }
     }
