@@ -15,7 +15,10 @@ async fn two_hundred_clients_survive_two_minutes_of_faults() {
     run(Soak {
         lasts: Duration::from_secs(120),
         clients: 200,
-        seed: seed.unwrap_or_else(|| fastrand::u64(..)),
+        seed: seed.unwrap_or(SEED),
     })
     .await;
 }
+
+/// The same faults each time, six of different kinds; `examples/soak.rs` draws anew.
+const SEED: u64 = 14_999_772_850_739_554_186;
