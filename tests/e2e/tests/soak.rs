@@ -20,5 +20,5 @@ async fn two_hundred_clients_survive_two_minutes_of_faults() {
     .await;
 }
 
-/// The same faults each time, six of different kinds; `examples/soak.rs` draws anew.
+/// The same six faults each time; `examples/soak.rs` draws anew.
 const SEED: u64 = 14_999_772_850_739_554_186;
