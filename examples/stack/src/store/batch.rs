@@ -1,6 +1,8 @@
-//! What an operation does to a record: the same whatever database keeps it.
+//! What an operation does to a record, and what is answered: the same whatever database keeps it.
 
-use evenkeel_proto::wire::{Applied, Conflict, Op, Operation, Record, UnixMillis, Version};
+use evenkeel_proto::wire::{
+    Applied, Conflict, Cursor, Op, Operation, PullPage, Record, ResetReason, UnixMillis, Version,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -76,6 +78,18 @@ pub(super) fn conflict(
         current_version: version_of(current.as_ref()),
         changed_fields: changed_fields(base.or(operation.note.as_ref()), current.as_ref()),
         server_note: current,
+    }
+}
+
+/// What somebody gets who asks for changes that have been pruned.
+pub(super) fn too_old(oldest: Option<Cursor>, latest: Cursor) -> PullPage {
+    PullPage {
+        next_cursor: latest,
+        reset_required: true,
+        reset_reason: Some(ResetReason::CursorTooOld),
+        oldest_available_cursor: Some(oldest.unwrap_or(latest)),
+        latest_cursor: Some(latest),
+        ..PullPage::default()
     }
 }
 

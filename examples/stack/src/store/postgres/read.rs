@@ -1,12 +1,10 @@
 //! Reading: pages, the snapshot, the devices.
 
 use deadpool_postgres::Transaction;
-use evenkeel_proto::wire::{
-    Change, Cursor, Device, Op, PullPage, Record, ResetReason, UnixMillis, Version,
-};
+use evenkeel_proto::wire::{Change, Cursor, Device, Op, PullPage, Record, UnixMillis, Version};
 
-use super::super::DatabaseError;
 use super::super::sqlite::{signed, unsigned};
+use super::super::{DatabaseError, batch};
 
 pub(super) async fn pull(
     tx: &Transaction<'_>,
@@ -20,14 +18,7 @@ pub(super) async fn pull(
             .query_one("SELECT min(cursor) FROM changes WHERE owner = $1", &[&user])
             .await?;
         let oldest: Option<i64> = oldest.try_get(0)?;
-        return Ok(PullPage {
-            next_cursor: latest,
-            reset_required: true,
-            reset_reason: Some(ResetReason::CursorTooOld),
-            oldest_available_cursor: Some(oldest.map_or(latest, |c| Cursor(unsigned(c)))),
-            latest_cursor: Some(latest),
-            ..PullPage::default()
-        });
+        return Ok(batch::too_old(oldest.map(|c| Cursor(unsigned(c))), latest));
     }
     let statement = tx
         .prepare_cached(

@@ -1,11 +1,9 @@
 //! Reading: pages, the snapshot, the devices.
 
-use evenkeel_proto::wire::{
-    Change, Cursor, Device, Op, PullPage, Record, ResetReason, UnixMillis, Version,
-};
+use evenkeel_proto::wire::{Change, Cursor, Device, Op, PullPage, Record, UnixMillis, Version};
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::super::DatabaseError;
+use super::super::{DatabaseError, batch};
 use super::{signed, unsigned};
 
 pub(super) fn pull(
@@ -19,14 +17,7 @@ pub(super) fn pull(
         let oldest: Option<i64> = tx
             .prepare_cached("SELECT min(cursor) FROM changes WHERE user = ?1")?
             .query_row([user], |row| row.get(0))?;
-        return Ok(PullPage {
-            next_cursor: latest,
-            reset_required: true,
-            reset_reason: Some(ResetReason::CursorTooOld),
-            oldest_available_cursor: Some(oldest.map_or(latest, |c| Cursor(unsigned(c)))),
-            latest_cursor: Some(latest),
-            ..PullPage::default()
-        });
+        return Ok(batch::too_old(oldest.map(|c| Cursor(unsigned(c))), latest));
     }
     let mut statement = tx.prepare_cached(
         "SELECT cursor, op, body, request_id FROM changes
