@@ -6,7 +6,9 @@
 #   bindings/kotlin/build.sh ready     whether a JDK and Maven are here
 #   bindings/kotlin/build.sh package   the jar with the library for this machine in it, in its small profile, looked at
 #   bindings/kotlin/build.sh bench     what a call across the border costs, beside the same in Rust
-#   bindings/kotlin/build.sh desktop   starts the desktop sample
+#   bindings/kotlin/build.sh desktop [URL STORE]
+#                                      starts the desktop sample; without arguments with a reference service of its own
+#                                      (edge on port 8787, faults on 8788) and a store that goes with it
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -116,6 +118,12 @@ case "${1:-}" in
     generate
     place debug
     maven -q install -DskipTests
+    if [ $# -eq 0 ]; then
+      folder=$(mktemp -d)
+      "$target/debug/recovery-check" stack --edge-port 8787 --control-port 8788 &
+      trap 'kill '$!'; rm -r "$folder"' EXIT
+      set -- http://127.0.0.1:8787 "$folder/notes.db"
+    fi
     mvn -q --batch-mode -f "$here/sample-desktop/pom.xml" compile exec:java -Dexec.args="$*"
     ;;
   *)

@@ -3,7 +3,9 @@
 #
 #   build.sh generate   builds the library and writes the Swift code that calls it, into Generated/
 #   build.sh test       that, and the tests against a real service; ARG… go to `swift test`
-#   build.sh sample     that, and builds the command-line sample; ARG… go to it
+#   build.sh sample [URL FOLDER]
+#                       that, and runs the command-line sample; without arguments with a reference service of its own
+#                       (edge on port 8787, faults on 8788) and a store that goes with it
 #   build.sh bench      that, optimised, and measures what the border costs
 #
 # The toolchain is the machine's own (6.0 or later), or the one that toolchain.sh unpacks. `test` ends with a
@@ -64,7 +66,15 @@ case $what in
     ;;
   sample)
     generate
-    swift_with run "${loose[@]}" notes "$@"
+    swift_with build "${loose[@]}" --product notes
+    if [ $# -eq 0 ]; then
+      export EVENKEEL_TOKEN=demo-token
+      folder=$(mktemp -d "$target/notes-XXXXXX")
+      "$target/$made/recovery-check" stack --edge-port 8787 --control-port 8788 >/dev/null &
+      trap 'kill '$!'; rm -r "$folder"' EXIT
+      set -- http://127.0.0.1:8787 "$folder"
+    fi
+    swift_with run "${loose[@]}" --skip-build notes "$@"
     ;;
   bench)
     generate
