@@ -134,22 +134,24 @@ fails when it is stale.
 
 | class | wait |
 |---|---|
-| again | one fast reconnect, spread over 1 s or over the stream's `retry:` (1 s to 5 min), then as backoff |
+| again | one fast reconnect within 1 s, then as backoff |
 | backoff | b = 1 s, doubled with each failure in a row up to 30 s |
 | gate | the server's time: `Retry-After`, else `x-ratelimit-reset`, else 20 s; b as in backoff |
 | slow | b = 30 s, doubled up to 5 min, for ever; a network change looks again at once |
 | ask | nothing until the app acts (a 401: after one refresh of the token) |
 
-Without a server's floor the wait is uniform in [b/2, b]. With one it is max(floor, b) plus a spread,
-uniform in [0, min(20 s, 2^(n-1) s)] at the n-th failure in a row; the floor is at most 15 min. No hint
-and no restart undercuts a floor. Retries, probes and polls share a budget: ten tokens, one back
+Without a server's floor the wait is uniform in [b/2, b]. With one it is max(floor, b) plus a spread, since
+everybody got the same floor: uniform in [0, s], where s is the largest of 2^(n-1) s at the n-th failure in a
+row (at most 20 s), half of the floor (at most 30 s) and a tenth of the floor. The floor is at most 15 min.
+A stream's `retry:` field, the latest that came, is such a floor for the stream lane when that stream ends,
+however it ends: uniform in [0, retry], within 1 s to 5 min. No hint and no restart undercuts a floor. Retries, probes and polls share a budget: ten tokens, one back
 every 15 s.
 
 ## Scopes
 
 | scope | who waits |
 |---|---|
-| client | every request; then one probe, a pull where there is a choice |
+| client | every request; then one probe: the ticket of the stream that was lost, else a pull |
 | lane | the stream, pull or push lane that met it |
 | lane while others work | the lane, where another lane has worked in the last 30 s; else the whole client |
 

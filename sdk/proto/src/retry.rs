@@ -12,7 +12,8 @@ pub const GATE_FLOOR: Duration = Duration::from_secs(20);
 /// The wait before attempt `attempt + 1`, given `attempt` failures in a row (at least 1).
 ///
 /// Without a server's floor: uniform in the upper half of the class's backoff. With one: the larger of
-/// floor and backoff, plus a spread that grows with the attempts, since everybody got the same floor.
+/// floor and backoff, plus a spread that grows with the attempts and with the floor, since everybody got
+/// the same floor.
 #[must_use]
 pub fn delay(
     rng: &mut fastrand::Rng,
@@ -25,8 +26,10 @@ pub fn delay(
     match floor {
         None => backoff / 2 + uniform(rng, backoff / 2),
         Some(floor) => {
+            let floor = floor.min(RETRY_AFTER_MAX);
             let spread = doubled(Duration::from_secs(1), attempt, SPREAD_MAX);
-            floor.min(RETRY_AFTER_MAX).max(backoff) + uniform(rng, spread)
+            let share = (floor / 2).min(SPREAD_OF_FLOOR_MAX).max(floor / 10);
+            floor.max(backoff) + uniform(rng, spread.max(share))
         }
     }
 }
@@ -42,11 +45,10 @@ pub fn backoff(class: Class, attempt: u32) -> Duration {
     }
 }
 
-/// The time over which a reconnect after a proper close is spread: the stream's `retry:` field within
-/// its limits, or one second.
+/// The time over which a server that sends `retry:` sees a reconnect spread: that field within its limits.
 #[must_use]
-pub fn reconnect_spread(retry_field: Option<Duration>) -> Duration {
-    retry_field.map_or(SPREAD_FIRST, |d| d.clamp(SPREAD_FIRST, RETRY_FIELD_MAX))
+pub fn reconnect_spread(retry_field: Duration) -> Duration {
+    retry_field.clamp(SPREAD_FIRST, RETRY_FIELD_MAX)
 }
 
 /// A uniformly distributed duration in `[0, max]`, in whole milliseconds.
@@ -109,4 +111,7 @@ const SLOW_FIRST: Duration = Duration::from_secs(30);
 const SLOW_MAX: Duration = Duration::from_secs(5 * 60);
 const SPREAD_FIRST: Duration = Duration::from_secs(1);
 const SPREAD_MAX: Duration = Duration::from_secs(20);
+/// A floor is spread by at least half of it, up to this; a longer one by a tenth. `tests/sim` shows what less costs a
+/// large fleet, and more a small one.
+const SPREAD_OF_FLOOR_MAX: Duration = Duration::from_secs(30);
 const RETRY_FIELD_MAX: Duration = Duration::from_secs(5 * 60);

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::lane::LaneId;
-use super::stream::NO_STREAM_MAX;
 use super::timers::Timer;
 use super::{Engine, RequestId};
 use crate::cause::Cause;
@@ -102,7 +101,7 @@ impl Engine {
         self.gate.passage = Passage::Open;
         self.timers.stop(Timer::Gate);
         if !self.stream.is_live() {
-            self.timers.arm(Timer::NoStream, now + NO_STREAM_MAX);
+            self.expect_stream(now);
         }
         let recovered = self.gate.cause.take().is_some();
         for lane in LaneId::ALL {
@@ -129,14 +128,19 @@ impl Engine {
         self.wait_until(now, lane.retry(), at.max(state.floor));
     }
 
-    /// Sends the one request that finds out whether the service is back: a pull where it can.
+    /// Sends the one request that finds out whether the service is back: the ticket of the stream that was
+    /// lost, which is the first of the three requests that lead back to `synced`. A pull where nothing was lost
+    /// (at a start, after a pause), or where the stream fails by itself: it moves data whatever becomes of streams.
     pub(super) fn probe(&mut self, now: Timestamp) {
         let may = |engine: &Self, lane: LaneId| {
             let state = &engine.lanes[lane as usize];
             state.flight.is_none() && state.floor <= now
         };
-        let id = if may(self, LaneId::Pull) {
-            self.pull.full = true;
+        self.pull.full = true;
+        let lost = self.gate.cause.is_some() && self.pull.cursor.is_some();
+        let id = if lost && self.stream.is_sound() && may(self, LaneId::Stream) {
+            self.begin_ticket(now)
+        } else if may(self, LaneId::Pull) {
             self.begin_pull(now)
         } else if may(self, LaneId::Push) && self.push.backlog.waiting > 0 {
             self.begin_push(now)

@@ -34,6 +34,7 @@ impl Engine {
             Hint::RetryNow => self.cut_short(now, APP),
             Hint::SyncNow => {
                 self.need_proof();
+                self.timers.stop(Timer::AwaitStream);
                 self.cut_short(now, APP);
             }
         }
@@ -41,11 +42,10 @@ impl Engine {
 
     /// Ends every wait that is ours, but none that is the server's.
     fn cut_short(&mut self, now: Timestamp, source: usize) {
-        let hinted_at = &mut self.hinted_at[source];
-        if hinted_at.is_some_and(|at| now.since(at) < HINT_EVERY) {
+        if self.hints_from[source] > now {
             return;
         }
-        *hinted_at = Some(now);
+        self.hints_from[source] = now + HINT_EVERY;
         if self.gate.passage == Passage::Closed {
             self.end_wait(now, Timer::Gate, self.gate.floor, 1);
         }

@@ -178,7 +178,9 @@ impl Engine {
             self.hold_back(now, lane, rule.class, floor);
         }
         if lane == LaneId::Stream {
-            self.stream_failed(now);
+            // What every request would have met says nothing about streams. A probe that may have met the ticket's
+            // own trouble does: the next ones are pulls then.
+            self.stream_failed(now, !whole_client || (probe && rule.scope != Scope::Client));
         }
     }
 

@@ -126,7 +126,8 @@ pub struct Engine {
     offline: bool,
     metered: bool,
     hidden: bool,
-    hinted_at: [Option<Timestamp>; 2],
+    /// When hints may cut a wait short again, by who hints.
+    hints_from: [Timestamp; 2],
     published: SyncStatus,
     state_now: SyncState,
     state_since: Timestamp,
@@ -177,7 +178,7 @@ impl Engine {
             offline: false,
             metered: false,
             hidden: false,
-            hinted_at: [None; 2],
+            hints_from: [Timestamp::default(); 2],
             published: SyncStatus::initial(now),
             state_now: SyncState::Syncing,
             state_since: now,
@@ -325,7 +326,7 @@ impl Engine {
         match timer {
             // A wait that is over: `advance` does the rest.
             Timer::Gate | Timer::StreamRetry | Timer::PullRetry => {}
-            Timer::PushRetry | Timer::Pace => {}
+            Timer::PushRetry | Timer::Pace | Timer::AwaitStream => {}
             Timer::StreamWatch => self.on_stream_watch(now, due),
             Timer::PullWatch => self.on_pull_watch(now, due),
             Timer::PushWatch => self.on_push_watch(now, due),

@@ -153,7 +153,8 @@ impl Pull {
 
 impl Engine {
     pub(super) fn advance_pull(&mut self, now: Timestamp) {
-        if self.pull.wanted() && self.lane_ready(LaneId::Pull) && self.in_pace(now) {
+        let awaits = self.timers.armed(Timer::AwaitStream);
+        if self.pull.wanted() && !awaits && self.lane_ready(LaneId::Pull) && self.in_pace(now) {
             self.begin_pull(now);
         }
     }

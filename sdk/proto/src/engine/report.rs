@@ -181,17 +181,23 @@ impl Engine {
             return self.timers.at(Timer::Gate);
         }
         let pull_waits = self.timers.armed(Timer::PullRetry);
+        let awaited = self.timers.at(Timer::AwaitStream).unwrap_or_default();
         ATTEMPTS
             .into_iter()
             .filter(|timer| match timer {
                 Timer::Gate => false,
                 Timer::PullRetry => self.pull.wanted(),
+                Timer::AwaitStream => self.pull.wanted() && !pull_waits,
                 Timer::PushRetry => self.push.backlog.waiting > 0,
                 // These only ask for a pull, which has a wait of its own.
                 Timer::Poll | Timer::Settle => !pull_waits,
                 _ => true,
             })
-            .filter_map(|timer| self.timers.at(timer))
+            .filter_map(|timer| {
+                let at = self.timers.at(timer)?;
+                let pulls = matches!(timer, Timer::PullRetry | Timer::Poll | Timer::Settle);
+                Some(if pulls { at.max(awaited) } else { at })
+            })
             .min()
     }
 

@@ -68,6 +68,11 @@ impl Stream {
         self.phase == Phase::Idle
     }
 
+    /// Nothing speaks against opening one: it is not open, and did not fail by itself of late.
+    pub(super) fn is_sound(&self) -> bool {
+        self.is_idle() && !self.polling && self.failures < FAILURES_UNSOUND
+    }
+
     pub(super) fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live { .. })
     }
@@ -112,12 +117,18 @@ impl Engine {
         let Some(flight) = self.take_flight(LaneId::Stream, id) else {
             return;
         };
-        self.stream.phase = Phase::Idle;
         match result {
             Ok(expires_at) => {
+                if self.gate.is_probe(id) {
+                    // The stream follows, and what comes after it answers the pull: three requests, not four.
+                    self.budget.reserve(now, now, 1);
+                    self.timers.arm(Timer::AwaitStream, now + AWAIT_STREAM);
+                }
                 self.succeed(now, LaneId::Stream, flight);
+                self.stream.phase = Phase::Idle;
                 if !self.gate.is_open() {
                     // The others learnt meanwhile that nobody may send: the ticket goes unused.
+                    self.timers.stop(Timer::AwaitStream);
                     self.outputs.push_back(Output::Abort { id });
                 } else if expires_at <= now {
                     self.outputs.push_back(Output::Abort { id });
@@ -130,7 +141,10 @@ impl Engine {
                     self.outputs.push_back(Output::OpenStream { id, ticket });
                 }
             }
-            Err(failure) => self.stream_refused(now, flight, &failure, Duration::ZERO),
+            Err(failure) => {
+                self.stream.phase = Phase::Idle;
+                self.stream_refused(now, flight, &failure, Duration::ZERO);
+            }
         }
     }
 
@@ -169,6 +183,7 @@ impl Engine {
                 }
                 self.timers.stop(Timer::Grace);
                 self.timers.stop(Timer::NoStream);
+                self.timers.stop(Timer::AwaitStream);
                 self.timers.arm(Timer::Steady, now + STEADY);
                 self.pull.forget_seen();
                 self.need_proof();
@@ -225,7 +240,13 @@ impl Engine {
         self.stream.phase = Phase::Idle;
         self.timers.stop(Timer::StreamWatch);
         self.timers.stop(Timer::Steady);
-        self.timers.arm(Timer::NoStream, now + NO_STREAM_MAX);
+        if let Some(field) = self.stream.retry_field {
+            // Everybody's stream may have ended: the server says how slowly all are to come back.
+            let spread = retry::uniform(&mut self.rng, retry::reconnect_spread(field));
+            let lane = self.lane(LaneId::Stream);
+            lane.floor = lane.floor.max(now + spread);
+        }
+        self.expect_stream(now);
         let flight = Flight {
             id: lost,
             request: Request::Events,
@@ -242,6 +263,7 @@ impl Engine {
         failure: &Failure,
         lived: Duration,
     ) {
+        self.timers.stop(Timer::AwaitStream);
         let again = policy::rule(failure.cause, flight.request).class == Class::Again
             && (failure.cause != Cause::StreamClosed || lived >= STEADY)
             && failure.retry_after.is_none()
@@ -252,8 +274,7 @@ impl Engine {
             return;
         }
         self.stream.again_used = true;
-        let spread = retry::reconnect_spread(self.stream.retry_field);
-        let at = now + retry::uniform(&mut self.rng, spread);
+        let at = now + retry::uniform(&mut self.rng, FOLLOW);
         let at = at.max(self.lane(LaneId::Stream).floor);
         self.arm_attempt(now, Timer::StreamRetry, at, LaneId::Stream.cost());
         if self.lane(LaneId::Stream).failing.is_none() {
@@ -261,10 +282,10 @@ impl Engine {
         }
     }
 
-    /// After a failure that counts: is it time to poll?
-    pub(super) fn stream_failed(&mut self, now: Timestamp) {
+    /// After a failure: if it counts, is it time to poll?
+    pub(super) fn stream_failed(&mut self, now: Timestamp, counts: bool) {
         self.timers.stop(Timer::Grace);
-        self.stream.failures += 1;
+        self.stream.failures += u32::from(counts);
         if self.stream.failures >= FAILURES_MAX {
             self.start_polling(now);
         }
@@ -276,6 +297,12 @@ impl Engine {
             self.timers
                 .arm(Timer::NoStream, now + self.config.poll_every);
         }
+    }
+
+    /// Time without a stream counts from when there may be one again.
+    pub(super) fn expect_stream(&mut self, now: Timestamp) {
+        let from = now.max(self.lanes[LaneId::Stream as usize].floor);
+        self.timers.arm(Timer::NoStream, from + NO_STREAM_MAX);
     }
 
     pub(super) fn on_grace(&mut self) {
@@ -385,6 +412,10 @@ const STEADY: Duration = Duration::from_secs(10);
 const STEPS_TO_RESET: u32 = 6;
 const GRACE: Duration = Duration::from_secs(10);
 const FAILURES_MAX: u32 = 3;
-pub(super) const NO_STREAM_MAX: Duration = Duration::from_secs(90);
+/// The loss of a stream that lived is one failure; an attempt that fails after it is the second.
+const FAILURES_UNSOUND: u32 = 2;
+/// Two answers of an edge that tries the origin for a while.
+const AWAIT_STREAM: Duration = Duration::from_secs(5);
+const NO_STREAM_MAX: Duration = Duration::from_secs(90);
 const SILENCE_DEFAULT: Duration = Duration::from_secs(45);
 const SILENCE_MAX: Duration = Duration::from_secs(120);

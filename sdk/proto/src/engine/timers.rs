@@ -34,22 +34,25 @@ pub(super) enum Timer {
     Grace,
     /// The longest time without a stream before polling begins.
     NoStream,
+    /// The longest time that a pull waits for the stream that is being opened.
+    AwaitStream,
     /// The end of the silence before `syncing` is published.
     Quiet,
 }
 
 /// The timers after which the engine sends something by itself.
-pub(super) const ATTEMPTS: [Timer; 7] = [
+pub(super) const ATTEMPTS: [Timer; 8] = [
     Timer::Gate,
     Timer::StreamRetry,
     Timer::PullRetry,
     Timer::PushRetry,
     Timer::Poll,
     Timer::Settle,
+    Timer::AwaitStream,
     Timer::Pace,
 ];
 
-const ALL: [Timer; 15] = [
+const ALL: [Timer; 16] = [
     Timer::Gate,
     Timer::StreamRetry,
     Timer::PullRetry,
@@ -64,6 +67,7 @@ const ALL: [Timer; 15] = [
     Timer::Steady,
     Timer::Grace,
     Timer::NoStream,
+    Timer::AwaitStream,
     Timer::Quiet,
 ];
 

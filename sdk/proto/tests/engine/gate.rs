@@ -43,12 +43,19 @@ fn origin_gone_in_mid_stream_is_told_at_once_and_healed_at_the_announced_time() 
         world.run(ms(30));
         assert_eq!(world.sent.len(), sent + 1, "one probe");
         assert_eq!(world.sent[sent].at, next);
-        assert_eq!(world.sent[sent].request, Request::Pull);
+        assert_eq!(world.sent[sent].request, Request::Ticket);
     }
     let next = world.status().next_attempt_at.unwrap();
     world.service.heal();
+    let sent = world.sent.len();
     world.run_until("synced", secs(60), World::is_synced);
-    assert!(world.now.since(next) < secs(2));
+    assert!(world.now.since(next) < ms(200));
+    let requests: Vec<_> = world.sent[sent..].iter().map(|s| s.request).collect();
+    assert_eq!(
+        requests,
+        [Request::Ticket, Request::Events, Request::Pull],
+        "no more than it takes"
+    );
 }
 
 #[test]
@@ -149,7 +156,7 @@ fn rate_limiting_closes_the_gate_whatever_else_works() {
     world.run(secs(53));
     assert_eq!(world.sent.len(), sent);
     world.service.heal();
-    world.run_until("synced", secs(10), World::is_synced);
+    world.run_until("synced", secs(30), World::is_synced);
     assert_eq!(world.sent[sent].request, Request::Pull);
 }
 
@@ -286,12 +293,19 @@ fn prepare(request: Request, state: &str) -> Option<World> {
             world.run(ms(100));
         }
         "probing" => {
-            if request != Request::Pull {
-                return None;
+            // What was lost is asked for first; a client that has not been synced yet asks for data.
+            match request {
+                Request::Ticket => {
+                    world = World::synced();
+                    world.service.all(&fails(Cause::ConnectFailed));
+                    world.cut(Some(Cause::ConnectionLost));
+                }
+                Request::Pull => {
+                    world.service.all(&fails(Cause::ConnectFailed));
+                    world.input(Input::Start);
+                }
+                _ => return None,
             }
-            world = World::synced();
-            world.service.all(&fails(Cause::ConnectFailed));
-            world.cut(Some(Cause::ConnectionLost));
             world.run(secs(100));
             let sent = world.sent.len();
             world.run_until("failing", secs(60), |w| w.sent.len() > sent);

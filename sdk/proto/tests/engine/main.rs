@@ -4,6 +4,7 @@
 
 mod budget;
 mod fallback;
+mod fleet;
 mod gate;
 mod hints;
 mod property;

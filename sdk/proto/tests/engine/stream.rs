@@ -11,10 +11,10 @@ fn count(world: &World, request: Request) -> usize {
 }
 
 #[test]
-fn the_stream_follows_a_successful_probe_within_a_second() {
-    let mut world = World::synced();
+fn at_a_start_the_stream_follows_a_successful_probe_within_a_second() {
+    let mut world = World::new();
     world.service.all(&fails(Cause::ConnectFailed));
-    world.cut(Some(Cause::ConnectionLost));
+    world.input(Input::Start);
     world.run(secs(200));
     world.service.heal();
     let sent = world.sent.len();
@@ -24,7 +24,11 @@ fn the_stream_follows_a_successful_probe_within_a_second() {
             .any(|s| s.request == Request::Ticket)
     });
     let probe = world.sent[sent];
-    assert_eq!(probe.request, Request::Pull);
+    assert_eq!(
+        probe.request,
+        Request::Pull,
+        "data first: there is none yet"
+    );
     assert!(world.now.since(probe.at) <= secs(1) + ms(20));
 }
 

@@ -1,0 +1,826 @@
+//! One run: a fleet of one kind of client, the service, the network between them, and what is measured.
+
+use std::time::Duration;
+
+use evenkeel_proto::Cause;
+
+use crate::client::{Action, Client, Lane, News, Request, Trouble};
+use crate::figures::{Figures, Recorder};
+use crate::scenario::{Change, Scenario};
+use crate::service::{EDGE_RETRY, Edge, Fate, Origin, RATE_LIMIT};
+use crate::wheel::{Ms, Wheel};
+
+/// How large the run is.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// How many clients.
+    pub clients: u32,
+    /// Requests that the origin serves in a second.
+    pub capacity_per_s: f64,
+    /// Edge instances.
+    pub edges: u8,
+}
+
+impl Size {
+    /// A fleet with the share of the service that a million clients have: 20,000 requests a second, 20 edges.
+    #[must_use]
+    pub fn of(clients: u32) -> Self {
+        let capacity_per_s = f64::from(clients) / 50.0;
+        let edges = (clients / 500).clamp(2, 20) as u8;
+        Self {
+            clients,
+            capacity_per_s,
+            edges,
+        }
+    }
+}
+
+/// When the fault begins: the fleet has been at rest by then.
+const BEGIN: Ms = 180_000;
+/// The fleet that starts at leisure does so within this time, on an origin without a limit.
+const LEISURE: Ms = 60_000;
+/// Longer than this after the fault's end nobody watches.
+const WATCH: Ms = 1_200_000;
+/// Nothing more to see once everybody has been synced for so long.
+const CALM: Ms = 90_000;
+/// One write of a client, on average.
+const WRITE_EVERY: f64 = 3_600_000.0;
+const HEARTBEAT: Ms = 20_000;
+/// Clients of one user.
+const DEVICES: u32 = 2;
+/// Of a thousand requests so many lose a packet, and so many their connection.
+const LOSSY: u32 = 2;
+const LOST: u32 = 1;
+const RESENT_AFTER: Ms = 1_000;
+
+/// What an answer holds.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    trouble: Option<Cause>,
+    /// `Retry-After` in seconds, 0 for none.
+    wait: u16,
+    changes: u16,
+    /// A cursor, a number of operations, or the origin's epoch.
+    value: u32,
+}
+
+impl Answer {
+    fn failed(cause: Cause, wait_s: u32) -> Self {
+        Self {
+            trouble: Some(cause),
+            wait: u16::try_from(wait_s).unwrap_or(u16::MAX),
+            changes: 0,
+            value: 0,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Start,
+    Wake,
+    Write,
+    Beat,
+    Sync(u32),
+    Closed(Option<Cause>),
+    AtEdge(Request, u32),
+    /// The last is true for the edge's second attempt.
+    AtOrigin(Request, u32, bool),
+    BackAtEdge(Request, Answer),
+    Arrive(Request, Answer),
+    Change(u8),
+    Second,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Event {
+    client: u32,
+    generation: u8,
+    what: What,
+}
+
+/// What the world knows of a client.
+#[derive(Clone, Debug, Default)]
+struct Peer {
+    wake_at: Ms,
+    cursor: u32,
+    /// Operations that the service does not have.
+    waiting: u16,
+    generations: [u8; 3],
+    edge: u8,
+    delay: u8,
+    /// The wrong clock, in minutes.
+    clock: i8,
+    open: bool,
+    swallowed: bool,
+    dozing: bool,
+    /// The pull under way began while the stream was live.
+    proving: bool,
+    /// Such a pull has ended.
+    proven: bool,
+    synced: bool,
+    minute: u16,
+    requests: u16,
+    /// When the first change came that it does not have; 0 for none.
+    behind_since: Ms,
+    /// When it was synced first after the end of the fault.
+    back_at: Option<Ms>,
+}
+
+/// A fleet and its service.
+struct World<'s, C> {
+    scenario: &'s Scenario,
+    size: Size,
+    rng: fastrand::Rng,
+    wheel: Wheel<Event>,
+    clients: Vec<C>,
+    peers: Vec<Peer>,
+    heads: Vec<u32>,
+    edges: Vec<Edge>,
+    edges_up: bool,
+    configured: bool,
+    origin: Origin,
+    begin: Ms,
+    record: Recorder,
+    synced: u32,
+    synced_all_since: Option<Ms>,
+    streams: u32,
+}
+
+/// Lets a fleet of one kind live through a scenario.
+pub fn run<C: Client>(scenario: &Scenario, size: Size, seed: u64) -> Figures {
+    let mut world = World::<C>::new(scenario, size, seed);
+    let end = world.begin + scenario.ends + WATCH;
+    while let Some((now, event)) = world.wheel.pop(end) {
+        world.on(now, event);
+        let calm = |since: Ms| now - since > CALM && now > world.begin + scenario.ends + CALM;
+        if matches!(event.what, What::Second) && world.synced_all_since.is_some_and(calm) {
+            break;
+        }
+    }
+    world.finish()
+}
+
+impl<'s, C: Client> World<'s, C> {
+    fn new(scenario: &'s Scenario, size: Size, seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut wheel = Wheel::default();
+        let begin = if scenario.rush.is_some() { 0 } else { BEGIN };
+        let peers: Vec<Peer> = (0..size.clients)
+            .map(|client| {
+                let at = rng.u32(1..=scenario.rush.unwrap_or(LEISURE));
+                for what in [What::Start, What::Write] {
+                    let at = match what {
+                        What::Write => at + pause(&mut rng),
+                        _ => at,
+                    };
+                    wheel.push(
+                        at,
+                        Event {
+                            client,
+                            generation: 0,
+                            what,
+                        },
+                    );
+                }
+                Peer {
+                    wake_at: Ms::MAX,
+                    edge: rng.u8(0..size.edges),
+                    delay: rng.u8(5..=80),
+                    clock: if scenario.clocks_wrong {
+                        rng.i8(-120..=120)
+                    } else {
+                        0
+                    },
+                    swallowed: rng.u32(0..1_000) < scenario.swallowed,
+                    ..Peer::default()
+                }
+            })
+            .collect();
+        for (n, &(at, _)) in scenario.changes.iter().enumerate() {
+            let what = What::Change(n as u8);
+            wheel.push(
+                begin + at,
+                Event {
+                    client: 0,
+                    generation: 0,
+                    what,
+                },
+            );
+        }
+        wheel.push(
+            1_000,
+            Event {
+                client: 0,
+                generation: 0,
+                what: What::Second,
+            },
+        );
+        let capacity = size.capacity_per_s / 1_000.0;
+        let streams_max = size.clients + size.clients / 5;
+        let mut origin = Origin::new(capacity, streams_max);
+        if scenario.rush.is_none() {
+            origin.capacity = f64::MAX;
+        }
+        let swallowed = peers.iter().filter(|peer| peer.swallowed).count() as u32;
+        Self {
+            scenario,
+            size,
+            clients: (0..size.clients).map(|_| C::new(rng.u64(..))).collect(),
+            rng,
+            wheel,
+            peers,
+            heads: vec![0; (size.clients / DEVICES + 1) as usize],
+            edges: vec![Edge::default(); size.edges.into()],
+            edges_up: true,
+            configured: true,
+            origin,
+            begin,
+            record: Recorder::new(size, begin, begin + scenario.ends, size.clients - swallowed),
+            synced: 0,
+            synced_all_since: None,
+            streams: 0,
+        }
+    }
+
+    fn on(
+        &mut self,
+        now: Ms,
+        Event {
+            client,
+            generation,
+            what,
+        }: Event,
+    ) {
+        match what {
+            What::Change(n) => return self.change(now, self.scenario.changes[usize::from(n)].1),
+            What::Second => return self.second(now),
+            What::AtEdge(request, value) => {
+                return self.at_edge(now, client, generation, request, value);
+            }
+            What::AtOrigin(request, value, again) => {
+                return self.at_origin(now, client, generation, request, value, again);
+            }
+            What::BackAtEdge(request, answer) => {
+                return self.back_at_edge(now, client, generation, request, answer);
+            }
+            _ => {}
+        }
+        let peer = &mut self.peers[client as usize];
+        let streaming = peer.open && generation == peer.generations[Lane::Stream as usize];
+        match what {
+            What::Write => {
+                self.wheel.push(
+                    now + pause(&mut self.rng),
+                    Event {
+                        client,
+                        generation,
+                        what,
+                    },
+                );
+                if peer.dozing {
+                    return;
+                }
+                peer.waiting += 1;
+                let waiting = peer.waiting.into();
+                self.clients[client as usize].hear(now, News::Wrote(waiting));
+            }
+            What::Wake => {
+                if peer.wake_at != now || peer.dozing {
+                    return;
+                }
+                peer.wake_at = Ms::MAX;
+                match self.clients[client as usize].wake() {
+                    Some(at) if at <= now => self.clients[client as usize].tick(now),
+                    _ => {}
+                }
+            }
+            What::Start => self.clients[client as usize].hear(now, News::Start),
+            What::Beat => {
+                if !streaming || peer.dozing {
+                    return;
+                }
+                self.wheel.push(
+                    now + HEARTBEAT,
+                    Event {
+                        client,
+                        generation,
+                        what,
+                    },
+                );
+                self.say_retry(now, client);
+                self.clients[client as usize].hear(now, News::Heartbeat);
+            }
+            What::Sync(cursor) => {
+                if !streaming || peer.dozing || peer.swallowed {
+                    return;
+                }
+                self.clients[client as usize].hear(now, News::Sync(cursor));
+            }
+            What::Closed(cause) => {
+                if !streaming {
+                    return;
+                }
+                self.close(client);
+                if self.peers[client as usize].dozing {
+                    return;
+                }
+                let trouble = cause.map(|cause| trouble(cause, 0, 0));
+                self.clients[client as usize].hear(now, News::Closed(trouble));
+            }
+            What::Arrive(request, answer) => {
+                if generation != peer.generations[request.lane() as usize] || peer.dozing {
+                    return;
+                }
+                self.arrive(now, client, generation, request, answer);
+            }
+            _ => {}
+        }
+        self.act(now, client);
+    }
+
+    /// Does what the client wants, and looks at where it stands.
+    fn act(&mut self, now: Ms, client: u32) {
+        while let Some(action) = self.clients[client as usize].act() {
+            let peer = &mut self.peers[client as usize];
+            match action {
+                Action::Abort(lane) => {
+                    peer.generations[lane as usize] =
+                        peer.generations[lane as usize].wrapping_add(1);
+                    if lane == Lane::Stream && peer.open {
+                        self.close(client);
+                    }
+                }
+                Action::Send(request, from) => {
+                    let lane = request.lane() as usize;
+                    peer.generations[lane] = peer.generations[lane].wrapping_add(1);
+                    let generation = peer.generations[lane];
+                    let value = if request == Request::Push {
+                        peer.waiting.into()
+                    } else {
+                        from
+                    };
+                    if request == Request::Pull {
+                        peer.proving = peer.open && !peer.swallowed;
+                    }
+                    self.record.sent(now);
+                    let (what, delay) = if self.rng.u32(0..1_000) < LOST {
+                        let answer = Answer::failed(Cause::ConnectionLost, 0);
+                        (What::Arrive(request, answer), RESENT_AFTER)
+                    } else {
+                        (What::AtEdge(request, value), self.delay(client))
+                    };
+                    self.wheel.push(
+                        now + delay,
+                        Event {
+                            client,
+                            generation,
+                            what,
+                        },
+                    );
+                }
+            }
+        }
+        if let Some(at) = self.clients[client as usize].wake() {
+            let at = at.max(now + 1);
+            let peer = &mut self.peers[client as usize];
+            if at < peer.wake_at {
+                peer.wake_at = at;
+                self.wheel.push(
+                    at,
+                    Event {
+                        client,
+                        generation: 0,
+                        what: What::Wake,
+                    },
+                );
+            }
+        }
+        self.look(now, client);
+    }
+
+    fn look(&mut self, now: Ms, client: u32) {
+        let peer = &mut self.peers[client as usize];
+        let synced = peer.open && peer.proven && peer.waiting == 0;
+        if synced != peer.synced {
+            peer.synced = synced;
+            self.synced = if synced {
+                self.synced + 1
+            } else {
+                self.synced - 1
+            };
+        }
+        if synced && peer.back_at.is_none() && now >= self.begin + self.scenario.ends {
+            peer.back_at = Some(now);
+            self.record.back(now);
+        }
+    }
+
+    fn delay(&mut self, client: u32) -> Ms {
+        let base = Ms::from(self.peers[client as usize].delay);
+        let resent = if self.rng.u32(0..1_000) < LOSSY {
+            RESENT_AFTER
+        } else {
+            0
+        };
+        base + self.rng.u32(0..=base / 2) + resent
+    }
+
+    fn edge_of(&mut self, client: u32) -> &mut Edge {
+        &mut self.edges[usize::from(self.peers[client as usize].edge)]
+    }
+
+    /// One edge's share of the origin, in requests a second.
+    fn share(&self) -> f64 {
+        self.size.capacity_per_s / f64::from(self.size.edges)
+    }
+
+    /// In how many seconds the service would like to see this one again: 0 where it does not say.
+    fn place(&mut self, now: Ms, client: u32) -> u32 {
+        let share = self.share();
+        if self.scenario.helps {
+            self.edge_of(client).give_place(now, share)
+        } else {
+            0
+        }
+    }
+
+    /// A service that helps keeps each stream's `retry:` up to date, with the heartbeats.
+    fn say_retry(&mut self, now: Ms, client: u32) {
+        if self.scenario.helps {
+            let share = self.share();
+            let field = Duration::from_secs(self.edge_of(client).time_to_return(share).into());
+            self.clients[client as usize].hear(now, News::Retry(field));
+        }
+    }
+
+    fn answer(&mut self, now: Ms, client: u32, generation: u8, request: Request, answer: Answer) {
+        let what = What::Arrive(request, answer);
+        let at = now + self.delay(client);
+        self.wheel.push(
+            at,
+            Event {
+                client,
+                generation,
+                what,
+            },
+        );
+    }
+
+    fn at_edge(&mut self, now: Ms, client: u32, generation: u8, request: Request, value: u32) {
+        let edge = usize::from(self.peers[client as usize].edge);
+        let refused = if !self.edges_up {
+            Some(Answer::failed(Cause::ConnectFailed, 0))
+        } else if !self.configured {
+            Some(Answer::failed(Cause::OriginUnconfigured, 0))
+        } else {
+            self.edges[edge].rejects(now).map(|left| {
+                let wait = left.div_ceil(1_000).max(self.place(now, client));
+                Answer::failed(Cause::CircuitOpen, wait)
+            })
+        };
+        match refused {
+            Some(answer) => self.answer(now, client, generation, request, answer),
+            None => self.at_origin(now, client, generation, request, value, false),
+        }
+    }
+
+    fn at_origin(
+        &mut self,
+        now: Ms,
+        client: u32,
+        generation: u8,
+        request: Request,
+        value: u32,
+        again: bool,
+    ) {
+        self.record.at_origin(now);
+        let (mut at, mut answer) = match self.origin.take(now) {
+            Fate::Served(at) => (at, self.serve(now, client, request, value)),
+            Fate::Failed(at, cause) => (at, Answer::failed(cause, 0)),
+        };
+        if let Some(cause) = answer.trouble {
+            self.record.failed(now);
+            let retried = matches!(cause, Cause::NetworkError | Cause::Upstream5xx);
+            if retried && !again && request.lane() != Lane::Stream {
+                at += EDGE_RETRY;
+                let what = What::AtOrigin(request, value, true);
+                self.wheel.push(
+                    at,
+                    Event {
+                        client,
+                        generation,
+                        what,
+                    },
+                );
+                return;
+            }
+            // The edge's word for its own failures; of the origin's only where that said something.
+            if answer.wait == 0 && matches!(cause, Cause::NetworkError | Cause::Timeout) {
+                answer.wait = (crate::service::OPEN_FOR / 1_000) as u16;
+            }
+        }
+        let what = What::BackAtEdge(request, answer);
+        self.wheel.push(
+            at,
+            Event {
+                client,
+                generation,
+                what,
+            },
+        );
+    }
+
+    /// What a working origin says.
+    fn serve(&mut self, now: Ms, client: u32, request: Request, value: u32) -> Answer {
+        let minute = (now / 60_000) as u16;
+        let peer = &mut self.peers[client as usize];
+        if peer.minute != minute {
+            peer.minute = minute;
+            peer.requests = 0;
+        }
+        peer.requests += 1;
+        if peer.requests > RATE_LIMIT {
+            self.record.limited();
+            return Answer::failed(Cause::RateLimited, 60 - now / 1_000 % 60);
+        }
+        let user = (client / DEVICES) as usize;
+        let mut answer = Answer {
+            trouble: None,
+            wait: 0,
+            changes: 0,
+            value: 0,
+        };
+        match request {
+            Request::Ticket => {}
+            Request::Events if !self.origin.tickets || self.streams >= self.origin.streams_max => {
+                return Answer::failed(Cause::Upstream5xx, 0);
+            }
+            Request::Events => answer.value = self.origin.epoch,
+            Request::Pull => {
+                answer.changes = (self.heads[user].saturating_sub(value)).min(500) as u16;
+                answer.value = value + u32::from(answer.changes);
+            }
+            Request::Push => {
+                answer.value = value;
+                self.heads[user] += value;
+                self.announce(now, client);
+            }
+        }
+        answer
+    }
+
+    /// Tells the streams of a user, and notes who is behind now.
+    fn announce(&mut self, now: Ms, client: u32) {
+        let user = client / DEVICES;
+        let head = self.heads[user as usize];
+        for device in user * DEVICES..((user + 1) * DEVICES).min(self.size.clients) {
+            let peer = &mut self.peers[device as usize];
+            if device != client && peer.behind_since == 0 {
+                peer.behind_since = now;
+            }
+            if peer.open && self.origin.tickets {
+                let generation = peer.generations[Lane::Stream as usize];
+                let at = now + self.delay(device);
+                let what = What::Sync(head);
+                self.wheel.push(
+                    at,
+                    Event {
+                        client: device,
+                        generation,
+                        what,
+                    },
+                );
+            }
+        }
+    }
+
+    fn back_at_edge(
+        &mut self,
+        now: Ms,
+        client: u32,
+        generation: u8,
+        request: Request,
+        mut answer: Answer,
+    ) {
+        let edge = usize::from(self.peers[client as usize].edge);
+        if !self.edges_up {
+            answer = Answer::failed(Cause::ConnectionLost, 0);
+        } else if self.edges[edge].answered(now, answer.trouble.is_none()) {
+            self.record.opened(now);
+        }
+        if answer.trouble.is_some() && self.edges_up {
+            let place = u16::try_from(self.place(now, client)).unwrap_or(u16::MAX);
+            answer.wait = answer.wait.max(place);
+            if answer.trouble == Some(Cause::RateLimited) {
+                answer.trouble = Some(Cause::Upstream5xx);
+            }
+        }
+        self.answer(now, client, generation, request, answer);
+    }
+
+    fn arrive(&mut self, now: Ms, client: u32, generation: u8, request: Request, answer: Answer) {
+        let peer = &mut self.peers[client as usize];
+        if let Some(cause) = answer.trouble {
+            let trouble = Err(trouble(cause, answer.wait, peer.clock));
+            let news = match request {
+                Request::Ticket | Request::Events => News::Stream(trouble.map(|_: u32| ())),
+                Request::Pull => News::Pulled(trouble.map(|_: u32| (0, 0))),
+                Request::Push => News::Pushed(trouble),
+            };
+            return self.clients[client as usize].hear(now, news);
+        }
+        match request {
+            Request::Ticket => self.clients[client as usize].hear(now, News::Stream(Ok(()))),
+            Request::Events => {
+                self.open(client);
+                self.clients[client as usize].hear(now, News::Stream(Ok(())));
+                if answer.value != self.origin.epoch || !self.origin.up {
+                    self.close(client);
+                    return self.clients[client as usize].hear(now, News::Closed(None));
+                }
+                if self.peers[client as usize].swallowed {
+                    return;
+                }
+                self.say_retry(now, client);
+                let at = now + HEARTBEAT;
+                self.wheel.push(
+                    at,
+                    Event {
+                        client,
+                        generation,
+                        what: What::Beat,
+                    },
+                );
+                self.clients[client as usize].hear(now, News::Ready);
+            }
+            Request::Pull => {
+                peer.cursor = peer.cursor.max(answer.value);
+                let head = self.heads[(client / DEVICES) as usize];
+                if peer.cursor >= head {
+                    peer.behind_since = 0;
+                }
+                peer.proven |= answer.changes == 0 && peer.proving && peer.open;
+                let news = News::Pulled(Ok((answer.changes.into(), answer.value)));
+                self.clients[client as usize].hear(now, news);
+            }
+            Request::Push => {
+                peer.waiting -= answer.value as u16;
+                let waiting = peer.waiting.into();
+                self.clients[client as usize].hear(now, News::Pushed(Ok(waiting)));
+            }
+        }
+    }
+
+    fn open(&mut self, client: u32) {
+        let peer = &mut self.peers[client as usize];
+        peer.open = true;
+        peer.proven = false;
+        self.streams += 1;
+        self.edges[usize::from(peer.edge)].carry();
+    }
+
+    fn close(&mut self, client: u32) {
+        let peer = &mut self.peers[client as usize];
+        peer.open = false;
+        peer.proven = false;
+        self.streams -= 1;
+        let edge = &mut self.edges[usize::from(peer.edge)];
+        edge.carried = edge.carried.saturating_sub(1);
+    }
+
+    fn change(&mut self, now: Ms, change: Change) {
+        self.origin.capacity = self.origin.capacity.min(self.size.capacity_per_s / 1_000.0);
+        match change {
+            Change::OriginDown => {
+                self.origin.up = false;
+                self.close_all(now, Some(Cause::ConnectionLost));
+            }
+            Change::OriginUp => self.origin.start(now),
+            Change::OriginRestart => {
+                self.origin.start(now);
+                self.close_all(now, None);
+            }
+            Change::Capacity(share) => {
+                self.origin.capacity = self.size.capacity_per_s / 1_000.0 * share
+            }
+            Change::Tickets(work) => self.origin.tickets = work,
+            Change::EdgesRestart => {
+                self.edges_up = false;
+                self.close_all(now, Some(Cause::ConnectionLost));
+                for edge in &mut self.edges {
+                    edge.restart();
+                }
+            }
+            Change::EdgesUp => self.edges_up = true,
+            Change::Configured(configured) => self.configured = configured,
+            Change::Doze => {
+                for client in (0..self.size.clients).step_by(2) {
+                    self.peers[client as usize].dozing = true;
+                    if self.peers[client as usize].open {
+                        self.close(client);
+                    }
+                    self.look(now, client);
+                }
+            }
+            Change::Rouse => {
+                for client in (0..self.size.clients).step_by(2) {
+                    self.peers[client as usize].dozing = false;
+                    let at = now + self.rng.u32(1..=30_000);
+                    self.peers[client as usize].wake_at = at;
+                    self.wheel.push(
+                        at,
+                        Event {
+                            client,
+                            generation: 0,
+                            what: What::Wake,
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    /// Everybody's stream ends, and they learn of it as fast as the network carries it.
+    fn close_all(&mut self, now: Ms, cause: Option<Cause>) {
+        for client in 0..self.size.clients {
+            let peer = &mut self.peers[client as usize];
+            if !peer.open {
+                continue;
+            }
+            peer.proven = false;
+            peer.proving = false;
+            let generation = peer.generations[Lane::Stream as usize];
+            let at = now + self.delay(client);
+            let what = What::Closed(cause);
+            self.wheel.push(
+                at,
+                Event {
+                    client,
+                    generation,
+                    what,
+                },
+            );
+            self.look(now, client);
+        }
+    }
+
+    fn second(&mut self, now: Ms) {
+        self.wheel.push(
+            now + 1_000,
+            Event {
+                client: 0,
+                generation: 0,
+                what: What::Second,
+            },
+        );
+        if now == self.begin {
+            self.origin.capacity = self.origin.capacity.min(self.size.capacity_per_s / 1_000.0);
+        }
+        if now >= self.begin + self.scenario.ends && now - self.begin - self.scenario.ends < 1_000 {
+            // Who was never away is back at once.
+            for client in 0..self.size.clients {
+                self.look(now, client);
+            }
+        }
+        self.record.second(now, self.synced);
+        let fleet = self.record.reachable;
+        let all = u64::from(self.synced) * 1_000 >= u64::from(fleet) * 998;
+        self.synced_all_since = self.synced_all_since.filter(|_| all).or(all.then_some(now));
+        if now % 10_000 == 0 {
+            let step = (self.size.clients / 5_000).max(1) as usize;
+            let ages = self.peers.iter().step_by(step).filter(|peer| !peer.dozing);
+            let behind = ages.map(|peer| {
+                if peer.behind_since > 0 {
+                    now - peer.behind_since
+                } else {
+                    0
+                }
+            });
+            self.record.ages(now, behind);
+        }
+    }
+
+    fn finish(self) -> Figures {
+        let missing = self
+            .peers
+            .iter()
+            .filter(|peer| peer.back_at.is_none() && !peer.swallowed);
+        let missing = missing.count() as u32;
+        self.record.finish(missing)
+    }
+}
+
+fn pause(rng: &mut fastrand::Rng) -> Ms {
+    (-(1.0 - rng.f64()).ln() * WRITE_EVERY) as Ms + 1
+}
+
+fn trouble(cause: Cause, wait_s: u16, clock_min: i8) -> Trouble {
+    let by_clock = i64::from(wait_s) - i64::from(clock_min) * 60;
+    let seconds = |s: u64| Duration::from_secs(s);
+    Trouble {
+        cause,
+        retry_after: (wait_s > 0).then(|| seconds(wait_s.into())),
+        retry_after_by_clock: (wait_s > 0).then(|| seconds(u64::try_from(by_clock).unwrap_or(0))),
+    }
+}
