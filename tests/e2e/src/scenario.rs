@@ -88,16 +88,25 @@ impl Scenario {
         let sent: Vec<u64> = sent
             .map(|(device, before)| device.sent() - before)
             .collect();
-        let earliest: Vec<Duration> = devices
+        let mut earliest: Vec<Duration> = devices
             .iter()
             .map(|device| device.client.status().next_attempt_in().unwrap_or_default())
             .collect();
         let took = self.crew.recover().await;
         let mut degraded = Vec::new();
         let mut shown = BTreeSet::new();
-        for device in devices {
+        for (device, earliest) in devices.iter().zip(&mut earliest) {
             let pages = device.pages();
             check_history(fault, &pages, self.expect.causes);
+            // The edge's circuit may be open for a moment yet; then the attempt after that is the earliest.
+            let soon = pages
+                .iter()
+                .filter(|page| page.at >= ended && page.at < ended + CIRCUIT_OPEN);
+            for page in soon {
+                if let Some(left) = page.next_attempt_in {
+                    *earliest = (*earliest).max(page.at + left - ended);
+                }
+            }
             let during = pages.iter().filter(|page| page.at >= self.begun);
             let mut during = during
                 .filter(|p| p.status.state == SyncState::Degraded)
@@ -217,6 +226,8 @@ fn put_line(fault: &str, line: &str) {
 const TABLE: &str = "<!-- faults: written by the tests -->\n";
 /// The longest until a client has seen that something is wrong: a silent stream and a request that waits.
 const SEEN_WITHIN: Duration = Duration::from_secs(8);
+/// The circuit's window in these scenarios, and a second for the origin to find its servers again.
+const CIRCUIT_OPEN: Duration = Duration::from_secs(4);
 /// After the announced attempt: the probe, the stream, and what has piled up.
 const LATE_MAX: Duration = Duration::from_secs(25);
 /// The retry budget: what it holds, two for what is under way, and what comes back in a minute.
