@@ -191,7 +191,8 @@ fn announced_by_the_rule(diary: &Diary) {
         let floor_length = Duration::from_secs(20);
         let least = backoff(Class::Backoff, status.attempt).max(floor_length) - floor_length;
         let spread = Duration::from_secs(1 << status.attempt.saturating_sub(1).min(10));
-        let most = least + spread.min(Duration::from_secs(20)) + Duration::from_millis(100);
+        let spread = spread.clamp(floor_length / 2, Duration::from_secs(20));
+        let most = least + spread + Duration::from_millis(100);
         let beyond = next.saturating_sub(floor);
         assert!(
             next >= floor && beyond <= most,
