@@ -95,7 +95,8 @@ pub struct SyncStatus {
     pub attempt: u32,
     /// When the next request goes out by itself, jitter and budget included.
     pub next_attempt_at: Option<Timestamp>,
-    /// Until when the server asked us to stay away.
+    /// Until when the server asked us to stay away; `None` also where that holds back one kind of request alone,
+    /// and another goes out before.
     pub floor_from_server: Option<Timestamp>,
     /// When `synced` was last proven.
     pub last_proof_at: Option<Timestamp>,

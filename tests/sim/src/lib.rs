@@ -4,6 +4,7 @@
 pub mod client;
 pub mod figures;
 pub mod policies;
+pub mod report;
 pub mod scenario;
 pub mod service;
 pub mod wheel;

@@ -61,7 +61,7 @@ impl<E: Copy> Wheel<E> {
             slot.shrink_to(KEEP);
             self.taken = 0;
             self.now += 1;
-            if self.now as usize % TURN == 0 {
+            if (self.now as usize).is_multiple_of(TURN) {
                 for (at, entry) in self
                     .later
                     .remove(&(self.now >> TURN_BITS))

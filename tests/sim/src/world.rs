@@ -1,13 +1,16 @@
 //! One run: a fleet of one kind of client, the service, the network between them, and what is measured.
 
+mod changes;
+mod path;
+
 use std::time::Duration;
 
 use evenkeel_proto::Cause;
 
 use crate::client::{Action, Client, Lane, News, Request, Trouble};
 use crate::figures::{Figures, Recorder};
-use crate::scenario::{Change, Scenario};
-use crate::service::{EDGE_RETRY, Edge, Fate, Origin, RATE_LIMIT};
+use crate::scenario::Scenario;
+use crate::service::{Edge, Origin};
 use crate::wheel::{Ms, Wheel};
 
 /// How large the run is.
@@ -174,14 +177,7 @@ impl<'s, C: Client> World<'s, C> {
                         What::Write => at + pause(&mut rng),
                         _ => at,
                     };
-                    wheel.push(
-                        at,
-                        Event {
-                            client,
-                            generation: 0,
-                            what,
-                        },
-                    );
+                    put(&mut wheel, at, client, 0, what);
                 }
                 Peer {
                     wake_at: Ms::MAX,
@@ -199,23 +195,9 @@ impl<'s, C: Client> World<'s, C> {
             .collect();
         for (n, &(at, _)) in scenario.changes.iter().enumerate() {
             let what = What::Change(n as u8);
-            wheel.push(
-                begin + at,
-                Event {
-                    client: 0,
-                    generation: 0,
-                    what,
-                },
-            );
+            put(&mut wheel, begin + at, 0, 0, what);
         }
-        wheel.push(
-            1_000,
-            Event {
-                client: 0,
-                generation: 0,
-                what: What::Second,
-            },
-        );
+        put(&mut wheel, 1_000, 0, 0, What::Second);
         let capacity = size.capacity_per_s / 1_000.0;
         let streams_max = size.clients + size.clients / 5;
         let mut origin = Origin::new(capacity, streams_max);
@@ -270,13 +252,12 @@ impl<'s, C: Client> World<'s, C> {
         let streaming = peer.open && generation == peer.generations[Lane::Stream as usize];
         match what {
             What::Write => {
-                self.wheel.push(
+                put(
+                    &mut self.wheel,
                     now + pause(&mut self.rng),
-                    Event {
-                        client,
-                        generation,
-                        what,
-                    },
+                    client,
+                    generation,
+                    what,
                 );
                 if peer.dozing {
                     return;
@@ -300,14 +281,7 @@ impl<'s, C: Client> World<'s, C> {
                 if !streaming || peer.dozing {
                     return;
                 }
-                self.wheel.push(
-                    now + HEARTBEAT,
-                    Event {
-                        client,
-                        generation,
-                        what,
-                    },
-                );
+                put(&mut self.wheel, now + HEARTBEAT, client, generation, what);
                 self.say_retry(now, client);
                 self.clients[client as usize].hear(now, News::Heartbeat);
             }
@@ -370,14 +344,7 @@ impl<'s, C: Client> World<'s, C> {
                     } else {
                         (What::AtEdge(request, value), self.delay(client))
                     };
-                    self.wheel.push(
-                        now + delay,
-                        Event {
-                            client,
-                            generation,
-                            what,
-                        },
-                    );
+                    put(&mut self.wheel, now + delay, client, generation, what);
                 }
             }
         }
@@ -386,14 +353,7 @@ impl<'s, C: Client> World<'s, C> {
             let peer = &mut self.peers[client as usize];
             if at < peer.wake_at {
                 peer.wake_at = at;
-                self.wheel.push(
-                    at,
-                    Event {
-                        client,
-                        generation: 0,
-                        what: What::Wake,
-                    },
-                );
+                put(&mut self.wheel, at, client, 0, What::Wake);
             }
         }
         self.look(now, client);
@@ -426,199 +386,6 @@ impl<'s, C: Client> World<'s, C> {
         base + self.rng.u32(0..=base / 2) + resent
     }
 
-    fn edge_of(&mut self, client: u32) -> &mut Edge {
-        &mut self.edges[usize::from(self.peers[client as usize].edge)]
-    }
-
-    /// One edge's share of the origin, in requests a second.
-    fn share(&self) -> f64 {
-        self.size.capacity_per_s / f64::from(self.size.edges)
-    }
-
-    /// In how many seconds the service would like to see this one again: 0 where it does not say.
-    fn place(&mut self, now: Ms, client: u32) -> u32 {
-        let share = self.share();
-        if self.scenario.helps {
-            self.edge_of(client).give_place(now, share)
-        } else {
-            0
-        }
-    }
-
-    /// A service that helps keeps each stream's `retry:` up to date, with the heartbeats.
-    fn say_retry(&mut self, now: Ms, client: u32) {
-        if self.scenario.helps {
-            let share = self.share();
-            let field = Duration::from_secs(self.edge_of(client).time_to_return(share).into());
-            self.clients[client as usize].hear(now, News::Retry(field));
-        }
-    }
-
-    fn answer(&mut self, now: Ms, client: u32, generation: u8, request: Request, answer: Answer) {
-        let what = What::Arrive(request, answer);
-        let at = now + self.delay(client);
-        self.wheel.push(
-            at,
-            Event {
-                client,
-                generation,
-                what,
-            },
-        );
-    }
-
-    fn at_edge(&mut self, now: Ms, client: u32, generation: u8, request: Request, value: u32) {
-        let edge = usize::from(self.peers[client as usize].edge);
-        let refused = if !self.edges_up {
-            Some(Answer::failed(Cause::ConnectFailed, 0))
-        } else if !self.configured {
-            Some(Answer::failed(Cause::OriginUnconfigured, 0))
-        } else {
-            self.edges[edge].rejects(now).map(|left| {
-                let wait = left.div_ceil(1_000).max(self.place(now, client));
-                Answer::failed(Cause::CircuitOpen, wait)
-            })
-        };
-        match refused {
-            Some(answer) => self.answer(now, client, generation, request, answer),
-            None => self.at_origin(now, client, generation, request, value, false),
-        }
-    }
-
-    fn at_origin(
-        &mut self,
-        now: Ms,
-        client: u32,
-        generation: u8,
-        request: Request,
-        value: u32,
-        again: bool,
-    ) {
-        self.record.at_origin(now);
-        let (mut at, mut answer) = match self.origin.take(now) {
-            Fate::Served(at) => (at, self.serve(now, client, request, value)),
-            Fate::Failed(at, cause) => (at, Answer::failed(cause, 0)),
-        };
-        if let Some(cause) = answer.trouble {
-            self.record.failed(now);
-            let retried = matches!(cause, Cause::NetworkError | Cause::Upstream5xx);
-            if retried && !again && request.lane() != Lane::Stream {
-                at += EDGE_RETRY;
-                let what = What::AtOrigin(request, value, true);
-                self.wheel.push(
-                    at,
-                    Event {
-                        client,
-                        generation,
-                        what,
-                    },
-                );
-                return;
-            }
-            // The edge's word for its own failures; of the origin's only where that said something.
-            if answer.wait == 0 && matches!(cause, Cause::NetworkError | Cause::Timeout) {
-                answer.wait = (crate::service::OPEN_FOR / 1_000) as u16;
-            }
-        }
-        let what = What::BackAtEdge(request, answer);
-        self.wheel.push(
-            at,
-            Event {
-                client,
-                generation,
-                what,
-            },
-        );
-    }
-
-    /// What a working origin says.
-    fn serve(&mut self, now: Ms, client: u32, request: Request, value: u32) -> Answer {
-        let minute = (now / 60_000) as u16;
-        let peer = &mut self.peers[client as usize];
-        if peer.minute != minute {
-            peer.minute = minute;
-            peer.requests = 0;
-        }
-        peer.requests += 1;
-        if peer.requests > RATE_LIMIT {
-            self.record.limited();
-            return Answer::failed(Cause::RateLimited, 60 - now / 1_000 % 60);
-        }
-        let user = (client / DEVICES) as usize;
-        let mut answer = Answer {
-            trouble: None,
-            wait: 0,
-            changes: 0,
-            value: 0,
-        };
-        match request {
-            Request::Ticket => {}
-            Request::Events if !self.origin.tickets || self.streams >= self.origin.streams_max => {
-                return Answer::failed(Cause::Upstream5xx, 0);
-            }
-            Request::Events => answer.value = self.origin.epoch,
-            Request::Pull => {
-                answer.changes = (self.heads[user].saturating_sub(value)).min(500) as u16;
-                answer.value = value + u32::from(answer.changes);
-            }
-            Request::Push => {
-                answer.value = value;
-                self.heads[user] += value;
-                self.announce(now, client);
-            }
-        }
-        answer
-    }
-
-    /// Tells the streams of a user, and notes who is behind now.
-    fn announce(&mut self, now: Ms, client: u32) {
-        let user = client / DEVICES;
-        let head = self.heads[user as usize];
-        for device in user * DEVICES..((user + 1) * DEVICES).min(self.size.clients) {
-            let peer = &mut self.peers[device as usize];
-            if device != client && peer.behind_since == 0 {
-                peer.behind_since = now;
-            }
-            if peer.open && self.origin.tickets {
-                let generation = peer.generations[Lane::Stream as usize];
-                let at = now + self.delay(device);
-                let what = What::Sync(head);
-                self.wheel.push(
-                    at,
-                    Event {
-                        client: device,
-                        generation,
-                        what,
-                    },
-                );
-            }
-        }
-    }
-
-    fn back_at_edge(
-        &mut self,
-        now: Ms,
-        client: u32,
-        generation: u8,
-        request: Request,
-        mut answer: Answer,
-    ) {
-        let edge = usize::from(self.peers[client as usize].edge);
-        if !self.edges_up {
-            answer = Answer::failed(Cause::ConnectionLost, 0);
-        } else if self.edges[edge].answered(now, answer.trouble.is_none()) {
-            self.record.opened(now);
-        }
-        if answer.trouble.is_some() && self.edges_up {
-            let place = u16::try_from(self.place(now, client)).unwrap_or(u16::MAX);
-            answer.wait = answer.wait.max(place);
-            if answer.trouble == Some(Cause::RateLimited) {
-                answer.trouble = Some(Cause::Upstream5xx);
-            }
-        }
-        self.answer(now, client, generation, request, answer);
-    }
-
     fn arrive(&mut self, now: Ms, client: u32, generation: u8, request: Request, answer: Answer) {
         let peer = &mut self.peers[client as usize];
         if let Some(cause) = answer.trouble {
@@ -644,14 +411,7 @@ impl<'s, C: Client> World<'s, C> {
                 }
                 self.say_retry(now, client);
                 let at = now + HEARTBEAT;
-                self.wheel.push(
-                    at,
-                    Event {
-                        client,
-                        generation,
-                        what: What::Beat,
-                    },
-                );
+                put(&mut self.wheel, at, client, generation, What::Beat);
                 self.clients[client as usize].hear(now, News::Ready);
             }
             Request::Pull => {
@@ -688,127 +448,18 @@ impl<'s, C: Client> World<'s, C> {
         let edge = &mut self.edges[usize::from(peer.edge)];
         edge.carried = edge.carried.saturating_sub(1);
     }
+}
 
-    fn change(&mut self, now: Ms, change: Change) {
-        self.origin.capacity = self.origin.capacity.min(self.size.capacity_per_s / 1_000.0);
-        match change {
-            Change::OriginDown => {
-                self.origin.up = false;
-                self.close_all(now, Some(Cause::ConnectionLost));
-            }
-            Change::OriginUp => self.origin.start(now),
-            Change::OriginRestart => {
-                self.origin.start(now);
-                self.close_all(now, None);
-            }
-            Change::Capacity(share) => {
-                self.origin.capacity = self.size.capacity_per_s / 1_000.0 * share
-            }
-            Change::Tickets(work) => self.origin.tickets = work,
-            Change::EdgesRestart => {
-                self.edges_up = false;
-                self.close_all(now, Some(Cause::ConnectionLost));
-                for edge in &mut self.edges {
-                    edge.restart();
-                }
-            }
-            Change::EdgesUp => self.edges_up = true,
-            Change::Configured(configured) => self.configured = configured,
-            Change::Doze => {
-                for client in (0..self.size.clients).step_by(2) {
-                    self.peers[client as usize].dozing = true;
-                    if self.peers[client as usize].open {
-                        self.close(client);
-                    }
-                    self.look(now, client);
-                }
-            }
-            Change::Rouse => {
-                for client in (0..self.size.clients).step_by(2) {
-                    self.peers[client as usize].dozing = false;
-                    let at = now + self.rng.u32(1..=30_000);
-                    self.peers[client as usize].wake_at = at;
-                    self.wheel.push(
-                        at,
-                        Event {
-                            client,
-                            generation: 0,
-                            what: What::Wake,
-                        },
-                    );
-                }
-            }
-        }
-    }
-
-    /// Everybody's stream ends, and they learn of it as fast as the network carries it.
-    fn close_all(&mut self, now: Ms, cause: Option<Cause>) {
-        for client in 0..self.size.clients {
-            let peer = &mut self.peers[client as usize];
-            if !peer.open {
-                continue;
-            }
-            peer.proven = false;
-            peer.proving = false;
-            let generation = peer.generations[Lane::Stream as usize];
-            let at = now + self.delay(client);
-            let what = What::Closed(cause);
-            self.wheel.push(
-                at,
-                Event {
-                    client,
-                    generation,
-                    what,
-                },
-            );
-            self.look(now, client);
-        }
-    }
-
-    fn second(&mut self, now: Ms) {
-        self.wheel.push(
-            now + 1_000,
-            Event {
-                client: 0,
-                generation: 0,
-                what: What::Second,
-            },
-        );
-        if now == self.begin {
-            self.origin.capacity = self.origin.capacity.min(self.size.capacity_per_s / 1_000.0);
-        }
-        if now >= self.begin + self.scenario.ends && now - self.begin - self.scenario.ends < 1_000 {
-            // Who was never away is back at once.
-            for client in 0..self.size.clients {
-                self.look(now, client);
-            }
-        }
-        self.record.second(now, self.synced);
-        let fleet = self.record.reachable;
-        let all = u64::from(self.synced) * 1_000 >= u64::from(fleet) * 998;
-        self.synced_all_since = self.synced_all_since.filter(|_| all).or(all.then_some(now));
-        if now % 10_000 == 0 {
-            let step = (self.size.clients / 5_000).max(1) as usize;
-            let ages = self.peers.iter().step_by(step).filter(|peer| !peer.dozing);
-            let behind = ages.map(|peer| {
-                if peer.behind_since > 0 {
-                    now - peer.behind_since
-                } else {
-                    0
-                }
-            });
-            self.record.ages(now, behind);
-        }
-    }
-
-    fn finish(self) -> Figures {
-        let missing = self
-            .peers
-            .iter()
-            .filter(|peer| peer.back_at.is_none() && !peer.swallowed);
-        let missing = missing.count() as u32;
-        self.record.finish(missing)
-    }
+/// Something will happen.
+fn put(wheel: &mut Wheel<Event>, at: Ms, client: u32, generation: u8, what: What) {
+    wheel.push(
+        at,
+        Event {
+            client,
+            generation,
+            what,
+        },
+    );
 }
 
 fn pause(rng: &mut fastrand::Rng) -> Ms {

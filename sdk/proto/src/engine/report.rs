@@ -103,6 +103,7 @@ impl Engine {
         } else {
             self.state_since
         };
+        let next = self.next_attempt(state);
         SyncStatus {
             version: said.version,
             state,
@@ -112,8 +113,11 @@ impl Engine {
             layer: cause.map(Cause::layer),
             since,
             attempt: if idle { 0 } else { self.attempt() },
-            next_attempt_at: self.next_attempt(state),
-            floor_from_server: self.floor(now),
+            next_attempt_at: next,
+            // One lane's floor is no news where another lane's attempt comes before it.
+            floor_from_server: self
+                .floor(now)
+                .filter(|&floor| next.is_none_or(|next| next >= floor)),
             last_proof_at: self.last_proof_at,
             cursor: self.pull.cursor,
             pending: self.push.backlog.waiting,

@@ -161,6 +161,33 @@ fn rate_limiting_closes_the_gate_whatever_else_works() {
 }
 
 #[test]
+fn a_floor_is_told_only_where_nothing_goes_out_before_it() {
+    let mut world = World::synced();
+    world.service.push = fails_after(Cause::Timeout, secs(3));
+    // A pull has just worked, the stream is asked for again in half a second, the push in three.
+    world.input(Input::Hint(Hint::SyncNow));
+    world.run(ms(100));
+    world.service.ticket = fails(Cause::Upstream5xx);
+    world.cut(Some(Cause::ConnectionLost));
+    world.local_writes(1);
+    world.run(ms(25));
+    for _ in 0..400 {
+        let status = world.status();
+        if let (Some(floor), Some(next)) = (status.floor_from_server, status.next_attempt_at) {
+            assert!(next >= floor, "{status:?}");
+        }
+        world.run(ms(25));
+    }
+    let pushes = world.sent.iter().filter(|s| s.request == Request::Push);
+    let at: Vec<_> = pushes.map(|push| push.at).collect();
+    assert!(at.len() > 1, "it goes on");
+    assert!(
+        at.windows(2).all(|pair| pair[1].since(pair[0]) >= secs(3)),
+        "{at:?}"
+    );
+}
+
+#[test]
 fn a_lane_fails_alone_while_the_others_work() {
     let mut world = World::synced();
     world.service.push = fails(Cause::Upstream5xx);

@@ -16,8 +16,8 @@ mod run {
 }
 
 const LONGEST: Duration = Duration::from_secs(15 * 60);
-/// The spread after it.
-const SPREAD: Duration = Duration::from_secs(20);
+/// The spread after it, a tenth.
+const SPREAD: Duration = Duration::from_secs(90);
 
 fn refusal(header: &str) -> Reply {
     Reply::Bytes(answer(503, header, "{}"))

@@ -5,7 +5,6 @@ use std::time::Duration;
 use evenkeel_proto::engine::{
     Backlog, Config, Engine, Input, Output, Pulled, RequestId, StreamEvent,
 };
-use evenkeel_proto::status::SyncState;
 use evenkeel_proto::wire::Cursor;
 use evenkeel_proto::{Failure, Timestamp};
 
@@ -25,12 +24,6 @@ pub struct Evenkeel {
 }
 
 impl Evenkeel {
-    /// Whether it tells its app that it is synced.
-    #[must_use]
-    pub fn says_synced(&self) -> bool {
-        self.engine.status().state == SyncState::Synced
-    }
-
     fn id(&self, lane: Lane) -> Option<RequestId> {
         self.ids[lane as usize]
     }

@@ -93,16 +93,10 @@ impl Habits for Fixed {
 
 /// Full jitter from 1 to 20 s with a token bucket: ten retries in a row, one more for each request that is served
 /// and each half minute (the kind that AWS describes).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tokens {
     /// When the bucket would be full.
     full_at: Ms,
-}
-
-impl Default for Tokens {
-    fn default() -> Self {
-        Self { full_at: 0 }
-    }
 }
 
 const TOKEN: Ms = 30_000;
