@@ -50,6 +50,7 @@ on_each_replica! {
     an_operation_that_answers_leave_out_is_sent_once_more_and_then_kept,
     a_refused_operation_is_isolated_by_halving,
     a_new_write_replaces_a_refused_one,
+    a_write_that_follows_a_refused_one_takes_its_place,
     both_sides_of_a_conflict_are_kept_until_a_write_decides,
     a_conflict_with_our_own_content_is_an_acknowledgement,
     a_full_outbox_says_so_and_takes_folds,
@@ -355,6 +356,20 @@ async fn a_new_write_replaces_a_refused_one(replica: impl Bench) {
     assert!(replica.refused().await.is_empty());
     let operation = replica.operation().await;
     assert_eq!(operation.note.unwrap().fields["content"], "good");
+}
+
+async fn a_write_that_follows_a_refused_one_takes_its_place(replica: impl Bench) {
+    assert!(replica.put("a", "bad").await);
+    let batch = replica.batch().await;
+    assert!(replica.put("a", "good").await);
+    let refusal = Failure::local(Cause::BadRequest, "no");
+    replica.refuse_push(batch, refusal).await.unwrap();
+    assert!(replica.refused().await.is_empty());
+    let later = replica.operation().await;
+    let answer = taken(&later, 1);
+    replica.apply_push(only(&later), answer).await.unwrap();
+    assert_eq!(replica.backlog().rejected, 0);
+    assert_eq!(replica.text("a").await.unwrap(), "good");
 }
 
 async fn both_sides_of_a_conflict_are_kept_until_a_write_decides(replica: impl Bench) {

@@ -227,7 +227,11 @@ impl State {
         server.and_then(|record| self.take(record))
     }
 
+    /// The server does not take it: it waits for the app, unless the app has written the record anew since then.
     fn refuse(&mut self, operation: Operation, reason: &str) {
+        if self.outbox.latest(&operation.note_id).is_some() {
+            return;
+        }
         let refused = RefusedWrite {
             id: operation.note_id.clone(),
             wanted: operation.note,
