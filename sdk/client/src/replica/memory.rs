@@ -79,6 +79,15 @@ impl MemoryReplica {
         Self::default()
     }
 
+    /// A copy of its own: what happens to one from now on does not happen to the other. No client is
+    /// attached to it.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let mut state = locked(&self.0).clone();
+        state.signal = None;
+        Self(Arc::new(Mutex::new(state)))
+    }
+
     /// The record as this app sees it: with the local writes that wait. `None` if there is none, or
     /// it was deleted.
     #[must_use]

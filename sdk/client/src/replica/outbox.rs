@@ -6,14 +6,14 @@ use evenkeel_proto::wire::{Op, Operation, PUSH_OPERATIONS_MAX, PushRequest, Reco
 
 use super::BatchLimits;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Outbox {
     queue: VecDeque<Waiting>,
     /// How many operations the next batch may hold; halved when a batch is refused.
     batch_max: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Waiting {
     operation: Operation,
     /// It was given out once: its bytes and its id are fixed until the server's answer is known.

@@ -24,7 +24,7 @@ pub(super) enum Standing {
     Revoked,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Account {
     pub(super) standing: Standing,
     /// Counts the tokens, so that a late 401 for an old one means nothing.

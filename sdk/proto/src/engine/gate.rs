@@ -20,7 +20,7 @@ pub(super) enum Passage {
     HalfOpen(RequestId),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Gate {
     pub(super) passage: Passage,
     /// Failures of the whole client in a row; forgiven by stability.

@@ -82,7 +82,7 @@ impl Default for Config {
 }
 
 /// What stays of [`Config`] once the engine stands.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Timing {
     quiet: Duration,
     stream_headers_timeout: Duration,
@@ -106,7 +106,7 @@ struct Timing {
 /// let first = engine.poll_output();
 /// assert!(matches!(first, Some(Output::Pull { .. })));
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Engine {
     config: Timing,
     now: Timestamp,

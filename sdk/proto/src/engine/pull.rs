@@ -10,7 +10,7 @@ use crate::failure::{Failure, Request};
 use crate::time::Timestamp;
 use crate::wire::Cursor;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Pull {
     /// How far the replica has come.
     pub(super) cursor: Option<Cursor>,

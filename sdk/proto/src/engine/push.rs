@@ -6,7 +6,7 @@ use crate::cause::Cause;
 use crate::failure::{Failure, Request};
 use crate::time::Timestamp;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Push {
     pub(super) backlog: Backlog,
     /// Answers in a row after which no less waited, without a word from the app.

@@ -25,7 +25,7 @@ enum Phase {
     },
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Stream {
     phase: Phase,
     /// The server's `retry:` field.

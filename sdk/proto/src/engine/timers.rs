@@ -72,7 +72,7 @@ const ALL: [Timer; 16] = [
 ];
 
 /// When each timer goes off.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TimerTable([Timestamp; ALL.len()]);
 
 impl TimerTable {

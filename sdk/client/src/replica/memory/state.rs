@@ -15,7 +15,7 @@ use crate::replica::outbox::{LeftOut, Outbox, carries};
 use crate::replica::{ReplicaError, ReplicaSignal};
 use crate::state::wall_ms;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct State {
     /// The server's copies, tombstones included: an older change must not bring them back.
     records: BTreeMap<String, Record>,
