@@ -29,7 +29,7 @@ fn all_that_can_happen() {
         app: 1,
         breaks: 1,
     };
-    check("all that can happen", depth(5), bounds, 80_000);
+    check("all that can happen", depth(5), bounds, 83_000);
 }
 
 /// One change of the service, and what follows from it, further on.
@@ -43,5 +43,5 @@ fn one_trouble_and_what_follows() {
         app: 0,
         breaks: 1,
     };
-    check("one trouble and what follows", depth(8), bounds, 50_000);
+    check("one trouble and what follows", depth(8), bounds, 113_000);
 }

@@ -30,7 +30,7 @@ fn two_clients_with_two_records() {
         vec!["a", "b"],
         depth(8),
         limits,
-        30_000,
+        53_000,
     );
 }
 
@@ -48,6 +48,6 @@ fn three_clients_with_one_record() {
         vec!["a"],
         depth(9),
         limits,
-        30_000,
+        60_000,
     );
 }

@@ -1,6 +1,11 @@
 //! Runs a model and says what came of it.
 
-#![allow(dead_code, reason = "each test uses a part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a part of each test"
+)]
 
 use std::fmt::Debug;
 use std::hash::Hash;
