@@ -43,6 +43,8 @@ pub struct Figures {
     pub sent_per_minute: f64,
     /// The same in the first minute of the fault.
     pub sent_first_minute: f64,
+    /// Requests that a client sent in all from the end of the fault until 99 % were back (or the watch ended).
+    pub sent_coming_back: f64,
     /// The most that arrived at the origin in one second after the fault, over its capacity.
     pub peak: f64,
     /// When so many of the fleet that can have a stream were synced: 50 %, 99 %, 99.9 %; `None` for never.
@@ -187,7 +189,15 @@ impl Recorder {
         });
         let sum =
             |what: fn(&Second) -> u32| after.iter().map(|s| u64::from(what(s))).sum::<u64>() as f64;
+        let coming = calm_s
+            .map_or(after.len(), |calm| calm as usize)
+            .min(after.len());
+        let coming_back: u64 = after[..coming]
+            .iter()
+            .map(|second| u64::from(second.sent))
+            .sum();
         Figures {
+            sent_coming_back: coming_back as f64 / fleet,
             size: self.size,
             sent_per_minute: rate(steady),
             sent_first_minute: rate(&during[..during.len().min(60)]),

@@ -118,8 +118,9 @@ fn work(cell: &Mutex<Cell>, size: Size, seed: u64) {
     let [half, most, _] = figures.back_s;
     let fell = if figures.collapsed { ", fell over" } else { "" };
     println!(
-        "{:<12} {name:<18} peak {:>5.2}, 50 % after {half:?} s, 99 % after {most:?} s{fell}; took {:.1} s",
+        "{:<12} {name:<18} {:>4.1} requests to come back, peak {:>5.2}, 50 % after {half:?} s, 99 % after {most:?} s{fell}; took {:.1} s",
         cell.scenario.name,
+        figures.sent_coming_back,
         figures.peak,
         begun.elapsed().as_secs_f64(),
     );

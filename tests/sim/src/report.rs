@@ -35,9 +35,10 @@ pub fn table(scenario: &Scenario, runs: &[Run]) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "| {name} | {} | {} | {:.1} | {half} | {most} | {nearly} | {} | {fell} | {:.1} | {:.1} | {:.1} |",
+            "| {name} | {} | {} | {:.1} | {:.1} | {half} | {most} | {nearly} | {} | {fell} | {:.1} | {:.1} | {:.1} |",
             rate(figures.sent_first_minute),
             rate(figures.sent_per_minute),
+            figures.sent_coming_back,
             figures.peak,
             seconds(figures.slowest_s),
             figures.reopened,
@@ -54,8 +55,8 @@ fn seconds(span: Option<f64>) -> String {
 }
 
 const HEAD: &str = "\
-| policy | requests / client / min, first minute | later | peak | 50 % back | 99 % | 99.9 % | slowest | fell over | circuits opened again | failed % | age of data, s |
-|---|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|--:|
+| policy | requests / client / min, first minute | later | requests / client to come back | peak | 50 % back | 99 % | 99.9 % | slowest | fell over | circuits opened again | failed % | age of data, s |
+|---|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|--:|
 ";
 
 /// Two curves for each run: how many are synced, and how much arrives at the origin, over time from the fault's end.

@@ -103,10 +103,11 @@ fn a_small_fleet_does_not_pay_for_a_large_one() {
 }
 
 /// What is compared: the less the better.
-fn figures(figures: &Figures) -> [f64; 9] {
+fn figures(figures: &Figures) -> [f64; 10] {
     let never = |span: Option<f64>| span.unwrap_or(f64::MAX);
     [
         figures.sent_per_minute.max(figures.sent_first_minute),
+        figures.sent_coming_back,
         figures.peak,
         never(figures.back_s[0]),
         never(figures.back_s[1]),
