@@ -100,7 +100,9 @@ impl Engine {
         }
         self.gate.passage = Passage::Open;
         self.timers.stop(Timer::Gate);
-        if !self.stream.is_live() {
+        if self.stream.is_live() {
+            self.prove_steady(now);
+        } else {
             self.expect_stream(now);
         }
         let recovered = self.gate.cause.take().is_some();

@@ -174,7 +174,6 @@ impl Engine {
                 }
                 self.stream.phase = Phase::Live { id, since: now };
                 self.stream.last_beat = None;
-                self.stream.steps = 0;
                 let lane = self.lane(LaneId::Stream);
                 lane.worked_at = Some(now);
                 if lane.failing.take().is_some() {
@@ -184,7 +183,7 @@ impl Engine {
                 self.timers.stop(Timer::Grace);
                 self.timers.stop(Timer::NoStream);
                 self.timers.stop(Timer::AwaitStream);
-                self.timers.arm(Timer::Steady, now + STEADY);
+                self.prove_steady(now);
                 self.pull.forget_seen();
                 self.need_proof();
             }
@@ -362,6 +361,12 @@ impl Engine {
             let at = now + every * patience + retry::uniform(&mut self.rng, every / 6);
             self.arm_attempt(now, Timer::Poll, at, 1);
         }
+    }
+
+    /// Stability counts from now on: a stream began to live, or lives on after a time when nobody could send.
+    pub(super) fn prove_steady(&mut self, now: Timestamp) {
+        self.stream.steps = 0;
+        self.timers.arm(Timer::Steady, now + STEADY);
     }
 
     /// The stream has lived for one more step: backoff is forgiven by stability alone.

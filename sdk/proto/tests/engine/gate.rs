@@ -145,6 +145,21 @@ fn a_hint_cuts_our_own_backoff_short() {
 }
 
 #[test]
+fn each_short_trouble_beside_a_stream_that_lives_for_hours_is_the_first_one_again() {
+    let mut world = World::synced();
+    for _ in 0..8 {
+        world.service.pull = fails_after(Cause::CircuitOpen, secs(2));
+        world.change();
+        world.run_until("told", ms(50), World::is_degraded);
+        assert_eq!(world.status().attempt, 1);
+        world.service.heal();
+        world.run_until("synced", secs(4), World::is_synced);
+        world.run(secs(3_600));
+    }
+    assert!(world.has_stream());
+}
+
+#[test]
 fn rate_limiting_closes_the_gate_whatever_else_works() {
     let mut world = World::synced();
     world.service.push = fails_after(Cause::RateLimited, secs(54));
