@@ -5,7 +5,7 @@ use evenkeel_proto::engine::{Hint, Input};
 use evenkeel_proto::policy::{Class, REQUESTS, rule};
 use evenkeel_proto::{Cause, Request, Timestamp};
 
-use crate::world::{Mood, World, fails, fails_after, secs};
+use crate::world::{Mood, World, fails, fails_after, ms, secs};
 
 #[test]
 fn a_steady_outage_costs_at_most_four_requests_a_minute() {
@@ -129,16 +129,61 @@ fn hints_without_end_leave_no_debt_behind() {
 
 #[test]
 fn a_network_that_comes_and_goes_leaves_no_debt_behind() {
-    let mut world = World::synced();
-    world.service.all(&fails(Cause::ConnectFailed));
-    for _ in 0..300 {
-        world.input(Input::Hint(Hint::NetworkDown));
-        world.run(secs(1));
-        world.input(Input::Hint(Hint::NetworkUp));
-        world.run(secs(1));
+    for stream_alone in [false, true] {
+        let mut world = World::synced();
+        if stream_alone {
+            world.service.events = fails(Cause::Upstream5xx);
+        } else {
+            world.service.all(&fails(Cause::ConnectFailed));
+        }
+        for _ in 0..300 {
+            world.input(Input::Hint(Hint::NetworkDown));
+            world.run(secs(1));
+            world.input(Input::Hint(Hint::NetworkUp));
+            world.run(secs(1));
+        }
+        world.service.heal();
+        world.run_until("synced", secs(90), World::is_synced);
+        // What was really tried has been paid for; a minute earns the next return.
+        world.run(secs(60));
+        world.cut(None);
+        world.run_until("back", secs(2), |w| w.is_synced() && w.has_stream());
     }
-    world.service.heal();
-    world.run_until("synced", secs(90), World::is_synced);
+}
+
+#[test]
+fn ten_hiccups_in_a_row_are_over_in_a_moment_and_the_next_one_is_met_later() {
+    let mut world = World::synced();
+    for hiccup in 0..11 {
+        world.service.pull = fails(Cause::Upstream5xx);
+        world.change();
+        world.run_until("told", ms(50), World::is_degraded);
+        world.service.heal();
+        let begun = world.now;
+        world.run_until("synced", secs(20), World::is_synced);
+        let took = world.now.since(begun);
+        if hiccup < 10 {
+            assert!(took < secs(2), "hiccup {hiccup}: {took:?}");
+        } else {
+            assert!(took > secs(2), "the budget is used up: {took:?}");
+        }
+    }
+}
+
+#[test]
+fn trouble_beside_a_live_stream_leaves_it_what_its_own_return_needs() {
+    let mut world = World::synced();
+    for _ in 0..20 {
+        world.service.pull = fails_after(Cause::CircuitOpen, secs(1));
+        world.change();
+        world.run_until("told", ms(50), World::is_degraded);
+        world.service.heal();
+        world.run_until("synced", secs(70), World::is_synced);
+        world.run(secs(15));
+    }
+    assert!(world.has_stream(), "the stream was never touched");
+    world.cut(None);
+    world.run_until("back", secs(2), |w| w.is_synced() && w.has_stream());
 }
 
 #[test]

@@ -71,6 +71,14 @@ fn ninety_seconds_without_a_stream_are_enough() {
 }
 
 #[test]
+fn a_client_whose_first_ticket_is_put_off_for_long_polls_meanwhile() {
+    let mut world = World::new();
+    world.service.ticket = fails_after(Cause::Upstream5xx, secs(600));
+    world.input(Input::Start);
+    world.run_until("polling", secs(92), World::polls);
+}
+
+#[test]
 fn the_ticket_endpoint_alone_being_down_does_not_stop_pulls() {
     let mut world = World::synced();
     world.service.ticket = fails_after(Cause::Upstream5xx, secs(20));

@@ -26,6 +26,17 @@ fn cold_start_reaches_synced_by_proof() {
 }
 
 #[test]
+fn answers_within_the_same_millisecond_are_no_reason_to_wait() {
+    let service = Service {
+        latency: ms(0),
+        ..Service::default()
+    };
+    let mut world = World::with(Config::default(), service);
+    world.input(Input::Start);
+    world.run_until("synced", ms(10), World::is_synced);
+}
+
+#[test]
 fn nothing_is_sent_before_start() {
     let mut world = World::new();
     world.local_writes(3);

@@ -1,10 +1,12 @@
 //! The stream: tickets, watchdogs, closing and flapping.
 
-use evenkeel_proto::engine::{Input, StreamEvent};
+use std::time::Duration;
+
+use evenkeel_proto::engine::{Config, Input, StreamEvent};
 use evenkeel_proto::wire::Cursor;
 use evenkeel_proto::{Ask, Cause, Failure, Layer, Request, SyncState};
 
-use crate::world::{Mood, World, fails, ms, secs};
+use crate::world::{Mood, Service, World, fails, ms, secs};
 
 fn count(world: &World, request: Request) -> usize {
     world.sent.iter().filter(|s| s.request == request).count()
@@ -12,24 +14,35 @@ fn count(world: &World, request: Request) -> usize {
 
 #[test]
 fn at_a_start_the_stream_follows_a_successful_probe_within_a_second() {
-    let mut world = World::new();
-    world.service.all(&fails(Cause::ConnectFailed));
-    world.input(Input::Start);
-    world.run(secs(200));
-    world.service.heal();
-    let sent = world.sent.len();
-    world.run_until("ticket", secs(32), |world| {
-        world.sent[sent..]
-            .iter()
-            .any(|s| s.request == Request::Ticket)
-    });
-    let probe = world.sent[sent];
-    assert_eq!(
-        probe.request,
-        Request::Pull,
-        "data first: there is none yet"
-    );
-    assert!(world.now.since(probe.at) <= secs(1) + ms(20));
+    let mut longest = Duration::ZERO;
+    for seed in 0..20 {
+        let config = Config {
+            seed,
+            ..Config::default()
+        };
+        let mut world = World::with(config, Service::default());
+        world.service.all(&fails(Cause::ConnectFailed));
+        world.input(Input::Start);
+        world.run(secs(200));
+        world.service.heal();
+        let sent = world.sent.len();
+        world.run_until("ticket", secs(32), |world| {
+            world.sent[sent..]
+                .iter()
+                .any(|s| s.request == Request::Ticket)
+        });
+        let probe = world.sent[sent];
+        assert_eq!(
+            probe.request,
+            Request::Pull,
+            "data first: there is none yet"
+        );
+        let after = world.now.since(probe.at);
+        assert!(after <= secs(1) + ms(20));
+        longest = longest.max(after);
+    }
+    // Those whose probes succeeded together do not all come back together.
+    assert!(longest > ms(500), "{longest:?}");
 }
 
 #[test]
