@@ -152,6 +152,7 @@ impl Engine {
             // Nothing else can be asked: its answer decides.
             id
         } else {
+            // Only floors are in the way: of those that have something to ask, the first to end counts.
             let floor = |lane: LaneId| self.lanes[lane as usize].floor;
             let mut at = floor(LaneId::Pull);
             if self.push.backlog.waiting > 0 {
@@ -160,7 +161,7 @@ impl Engine {
             if self.stream.is_idle() {
                 at = at.min(floor(LaneId::Stream));
             }
-            self.timers.arm(Timer::Gate, at.max(now + LOOK_AGAIN));
+            self.timers.arm(Timer::Gate, at);
             return;
         };
         self.gate.passage = Passage::HalfOpen(id);
@@ -199,4 +200,3 @@ impl Engine {
 pub(super) const FOLLOW: Duration = Duration::from_secs(1);
 /// Closings in a row that are met with backoff alone.
 const RELAPSES_FREE: u32 = 3;
-const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -231,6 +231,68 @@ fn an_answer_from_before_the_closing_raises_the_floor_only() {
     assert!(status.next_attempt_at.unwrap() >= world.now + secs(39));
 }
 
+#[test]
+fn a_late_answer_with_a_shorter_floor_changes_nothing() {
+    let mut world = World::synced();
+    world.service.pull = fails_after(Cause::CircuitOpen, secs(40));
+    world.service.push = fails_after(Cause::CircuitOpen, secs(5));
+    world.change();
+    world.run(ms(10));
+    world.local_writes(1);
+    world.run(ms(15));
+    world.input(Input::Hint(Hint::RetryNow));
+    let status = world.status();
+    assert_eq!(status.next_attempt_at, status.floor_from_server);
+    world.run(ms(100));
+    assert_eq!(world.status().next_attempt_at, status.next_attempt_at);
+}
+
+#[test]
+fn a_probe_that_pulls_are_not_free_for_is_a_push() {
+    let mut world = World::synced();
+    world.service.pull = fails_after(Cause::Upstream5xx, secs(300));
+    world.change();
+    world.run(ms(100));
+    world.service.push = fails(Cause::NetworkError);
+    world.local_writes(1);
+    world.run(ms(100));
+    assert_eq!(world.status().cause, Some(Cause::NetworkError));
+    world.service.heal();
+    let sent = world.sent.len();
+    world.run_until("pushed", secs(2), |w| w.status().pending == 0);
+    assert_eq!(world.sent[sent].request, Request::Push);
+}
+
+#[test]
+fn where_every_request_has_a_floor_the_first_to_end_is_waited_for() {
+    for (writes, first, least) in [(1, Request::Push, 100), (0, Request::Pull, 300)] {
+        let mut world = World::synced();
+        world.service.pull = fails_after(Cause::Upstream5xx, secs(300));
+        world.change();
+        world.run(ms(100));
+        if writes > 0 {
+            world.service.push = fails_after(Cause::BadRequest, secs(100));
+            world.local_writes(writes);
+            world.run(ms(100));
+        }
+        world.service.events = fails_after(Cause::Upstream5xx, secs(600));
+        world.cut(None);
+        world.run(secs(2));
+        world.input(Input::Suspend);
+        world.input(Input::Resume);
+        let (begun, sent, wakes) = (world.now, world.sent.len(), world.wakes);
+        world.service.heal();
+        world.run_until("asking", secs(400), |w| w.sent.len() > sent);
+        assert_eq!(world.sent[sent].request, first);
+        let waited = world.now.since(begun);
+        assert!(
+            waited > secs(least - 3) && waited <= secs(least),
+            "{waited:?}"
+        );
+        assert!(world.wakes - wakes <= 3, "nothing to look at meanwhile");
+    }
+}
+
 /// Every cause, met by every request, in every state that the engine can be in when it is sent.
 #[test]
 fn every_cause_on_every_request_in_every_state_has_the_tables_effect() {
