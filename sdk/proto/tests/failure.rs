@@ -40,6 +40,19 @@ fn only_a_ticket_can_be_refused_for_itself() {
     let asked = |request| Failure::from_response(request, 401, &HeaderMap::new(), body).cause;
     assert_eq!(asked(Request::Events), Cause::TicketInvalid);
     assert_eq!(asked(Request::Pull), Cause::AuthRequired);
+    // A known word for it means the same whatever was asked: the token is not doubted.
+    let body = br#"{"error":{"code":"STREAM_TICKET_INVALID"}}"#;
+    let failure = Failure::from_response(Request::Pull, 401, &HeaderMap::new(), body);
+    assert_eq!(failure.cause, Cause::TicketInvalid);
+}
+
+#[test]
+fn a_rate_limit_is_one_under_any_status_and_beside_any_cause() {
+    let body = br#"{"error":{"code":"RATE_LIMITED","cause":"upstream_5xx"}}"#;
+    for status in [400, 403, 429, 500, 503] {
+        let failure = Failure::from_response(Request::Pull, status, &HeaderMap::new(), body);
+        assert_eq!(failure.cause, Cause::RateLimited, "{status}");
+    }
 }
 
 #[test]
@@ -49,6 +62,19 @@ fn a_pages_text_is_never_repeated() {
         let failure = Failure::from_response(Request::Pull, status, &HeaderMap::new(), page);
         assert!(!failure.message.contains("555"), "{failure:?}");
     }
+}
+
+#[test]
+fn a_success_that_is_none_says_so() {
+    let said = |status, body| {
+        Failure::from_response(Request::Pull, status, &HeaderMap::new(), body).message
+    };
+    let unreadable = said(200, b"{\"changes\":");
+    assert_eq!(unreadable, "200 OK with an answer that cannot be read");
+    let page = said(200, b"<html>");
+    let strange = "200 OK with something that is not the service's answer";
+    assert_eq!(page, strange);
+    assert_eq!(said(511, b""), "511 Network Authentication Required");
 }
 
 #[test]

@@ -40,6 +40,21 @@ fn a_refused_token_is_refreshed_once_and_the_work_goes_on() {
 }
 
 #[test]
+fn each_token_that_runs_out_is_refreshed_and_nobody_is_asked_to_sign_in() {
+    let mut world = World::synced();
+    for token in 1..4 {
+        world.service.pull = fails(Cause::AuthRequired);
+        world.change();
+        world.run(ms(30));
+        assert_eq!(world.refreshes.len(), token);
+        world.service.heal();
+        world.run_until("synced", secs(1), World::is_synced);
+        world.run(secs(3_600));
+    }
+    assert!(world.said.iter().all(|(_, s)| s.cause.is_none()));
+}
+
+#[test]
 fn two_refused_tokens_ask_the_app_to_sign_in() {
     let mut world = World::synced();
     world.service.all(&fails(Cause::AuthRequired));
