@@ -76,12 +76,9 @@ impl Pull {
         }
     }
 
+    /// Whether there is anything to ask for. Pages under way, a look and a snapshot belong to one of the two.
     pub(super) fn wanted(&self) -> bool {
-        self.full
-            || self.settle
-            || self.chain.is_some()
-            || self.look.is_some()
-            || self.snapshot.is_some()
+        self.full || self.settle
     }
 
     fn start(&self) -> Cursor {

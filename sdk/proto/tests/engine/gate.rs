@@ -264,6 +264,25 @@ fn a_probe_that_pulls_are_not_free_for_is_a_push() {
 }
 
 #[test]
+fn a_stream_that_failed_by_itself_is_not_what_a_probe_asks_for() {
+    let mut world = World::synced();
+    world.service.events = fails(Cause::Upstream5xx);
+    world.cut(Some(Cause::ConnectionLost));
+    world.run_until("refused", secs(2), |w| {
+        w.status().cause == Some(Cause::Upstream5xx)
+    });
+    world.service.push = fails(Cause::NetworkError);
+    world.local_writes(1);
+    world.run_until("told", ms(50), |w| {
+        w.status().cause == Some(Cause::NetworkError)
+    });
+    world.service.heal();
+    let sent = world.sent.len();
+    world.run_until("synced", secs(10), World::is_synced);
+    assert_eq!(world.sent[sent].request, Request::Pull);
+}
+
+#[test]
 fn where_every_request_has_a_floor_the_first_to_end_is_waited_for() {
     for (writes, first, least) in [(1, Request::Push, 100), (0, Request::Pull, 300)] {
         let mut world = World::synced();
