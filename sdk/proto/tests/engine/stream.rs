@@ -6,7 +6,7 @@ use evenkeel_proto::engine::{Config, Input, StreamEvent};
 use evenkeel_proto::wire::Cursor;
 use evenkeel_proto::{Ask, Cause, Failure, Layer, Request, SyncState};
 
-use crate::world::{Mood, Service, World, fails, ms, secs};
+use crate::world::{Mood, Sent, Service, World, fails, ms, secs};
 
 fn count(world: &World, request: Request) -> usize {
     world.sent.iter().filter(|s| s.request == request).count()
@@ -289,6 +289,21 @@ fn late_answers_to_aborted_requests_change_nothing() {
     });
     assert_eq!(world.status(), before);
     assert!(!world.has_stream());
+}
+
+#[test]
+fn what_comes_late_from_a_stream_that_is_gone_is_not_the_new_ones() {
+    let mut world = World::synced();
+    let events = |sent: &&Sent| sent.request == Request::Events;
+    let gone = world.sent.iter().rfind(events).unwrap().id;
+    world.cut(None);
+    world.run_until("back", secs(2), |w| w.is_synced() && w.has_stream());
+    let sent = world.sent.len();
+    let event = StreamEvent::Sync(Cursor(99));
+    world.input(Input::Event { id: gone, event });
+    world.run(ms(100));
+    assert_eq!(world.sent.len(), sent);
+    assert!(world.is_synced());
 }
 
 #[test]
