@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evenkeel_proto::engine::{Config, Input, StreamEvent};
+use evenkeel_proto::engine::{Config, Hint, Input, StreamEvent};
 use evenkeel_proto::wire::Cursor;
 use evenkeel_proto::{Ask, Cause, Failure, Layer, Request, SyncState};
 
@@ -254,13 +254,13 @@ fn a_device_that_slept_reconnects_without_alarm() {
             let said = world.said.len();
             if asking {
                 world.service.pull = Mood::Silent;
-                world.input(Input::Hint(evenkeel_proto::engine::Hint::SyncNow));
+                world.input(Input::Hint(Hint::SyncNow));
                 world.service.heal();
             }
             // The clock goes on during sleep, timers do not.
             world.now = world.now + secs(hours * 3600);
             world.engine.handle_timeout(world.now);
-            world.input(Input::Hint(evenkeel_proto::engine::Hint::Foreground));
+            world.input(Input::Hint(Hint::Foreground));
             world.run_until("synced", secs(3), |w| w.is_synced() && w.has_stream());
             assert!(
                 world.said[said..]
@@ -318,6 +318,15 @@ fn the_same_cursor_announced_twice_costs_one_pull() {
     world.run(ms(200));
     assert_eq!(count(&world, Request::Pull), pulls);
     assert!(world.is_synced());
+    // Nor does one that comes after a pull of ours has found the change.
+    world.service.head += 1;
+    world.input(Input::Hint(Hint::SyncNow));
+    world.run(ms(200));
+    let pulls = count(&world, Request::Pull);
+    world.announce(9);
+    world.run(ms(200));
+    assert_eq!(world.status().cursor, Some(Cursor(9)));
+    assert_eq!(count(&world, Request::Pull), pulls);
 }
 
 #[test]
@@ -353,11 +362,7 @@ fn a_quiet_client_is_left_to_sleep() {
 
 #[test]
 fn a_client_at_rest_asks_for_no_wake_up() {
-    for rest in [
-        Input::Stop,
-        Input::Suspend,
-        Input::Hint(evenkeel_proto::engine::Hint::NetworkDown),
-    ] {
+    for rest in [Input::Stop, Input::Suspend, Input::Hint(Hint::NetworkDown)] {
         for failing in [false, true] {
             let mut world = World::synced();
             if failing {
@@ -381,7 +386,7 @@ fn the_time_of_the_last_proof_goes_along_with_other_news() {
     let status = world.status();
     assert!(status.last_proof_at.unwrap() + secs(2) > world.now);
     let said = world.said.len();
-    world.input(Input::Hint(evenkeel_proto::engine::Hint::SyncNow));
+    world.input(Input::Hint(Hint::SyncNow));
     world.run(secs(1));
     assert_eq!(world.said.len(), said, "a repeated proof alone is no news");
 }
