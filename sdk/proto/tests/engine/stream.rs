@@ -301,9 +301,23 @@ fn what_comes_late_from_a_stream_that_is_gone_is_not_the_new_ones() {
     let sent = world.sent.len();
     let event = StreamEvent::Sync(Cursor(99));
     world.input(Input::Event { id: gone, event });
-    world.run(ms(100));
+    let closed = Input::Closed {
+        id: gone,
+        failure: None,
+    };
+    world.input(closed.clone());
+    world.run(secs(5));
     assert_eq!(world.sent.len(), sent);
     assert!(world.is_synced());
+    // Nor where the new one has not said yet that it is ready.
+    world.run(secs(20));
+    world.service.ready = false;
+    world.cut(None);
+    world.run_until("accepted", secs(2), World::has_stream);
+    let sent = world.sent.len();
+    world.input(closed);
+    world.run(secs(5));
+    assert_eq!(world.sent.len(), sent);
 }
 
 #[test]
