@@ -38,7 +38,7 @@ impl Engine {
         };
         match result {
             Ok(backlog) => {
-                let idle = backlog.waiting > 0 && backlog.waiting >= self.push.backlog.waiting;
+                let idle = backlog.waiting >= self.push.backlog.waiting;
                 self.push.idle = if idle {
                     self.push.idle.saturating_add(1)
                 } else {
