@@ -134,21 +134,40 @@ fn a_late_batch_is_looked_for_below_its_announcement() {
 
 #[test]
 fn a_late_batch_is_found_where_the_log_was_pruned_right_below_it() {
+    for shows_head in [true, false] {
+        let mut world = World::synced();
+        world.service.head = 5_000;
+        world.announce(5_000);
+        world.run(secs(30));
+        world.service.pruned_below = 3_990;
+        world.service.shows_head = shows_head;
+        let read = world.read_from.len();
+        world.announce(4_000);
+        world.run(secs(1));
+        let looked = world.read_from[read..].iter().map(|&(_, from)| from);
+        assert!(
+            looked.clone().any(|from| from == Cursor(3_999)),
+            "{:?}",
+            world.read_from
+        );
+        assert!(world.sent.iter().all(|s| s.request != Request::Snapshot));
+    }
+}
+
+#[test]
+fn a_late_batch_that_the_log_does_not_hold_any_more_is_not_looked_for_in_a_loop() {
     let mut world = World::synced();
     world.service.head = 5_000;
     world.announce(5_000);
     world.run(secs(30));
-    world.service.pruned_below = 3_990;
-    let read = world.read_from.len();
+    world.service.pruned_below = 4_500;
+    let sent = world.sent.len();
     world.announce(4_000);
-    world.run(secs(1));
-    let looked = world.read_from[read..].iter().map(|&(_, from)| from);
-    assert!(
-        looked.clone().any(|from| from == Cursor(3_999)),
-        "{:?}",
-        world.read_from
-    );
-    assert!(world.sent.iter().all(|s| s.request != Request::Snapshot));
+    world.run(secs(5));
+    assert!(world.is_synced());
+    let asked = &world.sent[sent..];
+    assert!(asked.len() <= 4, "{asked:?}");
+    assert!(asked.iter().all(|s| s.request == Request::Pull));
 }
 
 #[test]
@@ -348,8 +367,10 @@ fn an_answer_that_settles_nothing_is_not_asked_for_in_a_loop() {
     let mut world = World::synced();
     world.service.settles = false;
     world.local_writes(3);
+    let sent = world.sent.len();
     world.run(secs(5));
     assert_eq!(world.status().cause, Some(Cause::BadResponse));
+    assert!(world.sent.len() - sent <= 2, "three times in all");
     let begun = world.now;
     world.run(secs(1_800));
     let asked = world.sent_since(begun).len();

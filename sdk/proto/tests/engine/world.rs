@@ -65,6 +65,8 @@ pub struct Service {
     pub head: u64,
     /// Pulls from below this cursor are told to reset.
     pub pruned_below: u64,
+    /// Whether it says its last change's cursor then.
+    pub shows_head: bool,
 }
 
 impl Service {
@@ -102,6 +104,7 @@ impl Default for Service {
             stream_life: None,
             head: 7,
             pruned_below: 0,
+            shows_head: true,
         }
     }
 }
@@ -510,7 +513,7 @@ impl World {
         if from.0 < self.service.pruned_below {
             return Pulled {
                 changes: 0,
-                next: Cursor(head),
+                next: Cursor(if self.service.shows_head { head } else { 0 }),
                 reset_required: true,
             };
         }
