@@ -2,9 +2,9 @@
 
 use evenkeel_proto::engine::{Hint, Input, TokenError};
 use evenkeel_proto::wire::Cursor;
-use evenkeel_proto::{Ask, Cause, Layer, Link};
+use evenkeel_proto::{Ask, Cause, Failure, Layer, Link};
 
-use crate::world::{World, fails, ms, secs};
+use crate::world::{Mood, World, fails, ms, secs};
 
 #[test]
 fn offline_sends_nothing_and_comes_back_at_once() {
@@ -86,6 +86,18 @@ fn a_user_who_signed_out_is_not_asked_twice() {
     world.run(secs(1));
     assert_eq!(world.status().ask, Ask::SignIn);
     assert_eq!(world.refreshes.len(), 1);
+}
+
+#[test]
+fn an_app_that_says_itself_that_nobody_is_signed_in_is_not_asked_at_all() {
+    let mut world = World::synced();
+    // Without a status: the request was never sent, since the app had no token for it.
+    let nobody = Failure::local(Cause::AuthRequired, "signed out");
+    world.service.pull = Mood::Fails(nobody);
+    world.change();
+    world.run(ms(30));
+    assert_eq!(world.status().ask, Ask::SignIn);
+    assert!(world.refreshes.is_empty());
 }
 
 #[test]

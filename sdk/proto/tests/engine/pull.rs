@@ -228,6 +228,31 @@ fn a_page_that_leads_nowhere_is_a_broken_contract() {
 }
 
 #[test]
+fn a_snapshot_resumes_where_the_log_ended_before_it() {
+    for (shown, expected) in [(90_000, Some(Cursor(90_000))), (0, None)] {
+        let now = Timestamp::from_millis(5);
+        let mut engine = Engine::new(now, Config::default());
+        engine.handle_input(now, Input::Start);
+        let Some(Output::Pull { id, .. }) = engine.poll_output() else {
+            panic!("no pull");
+        };
+        let page = Pulled {
+            changes: 0,
+            next: Cursor(shown),
+            reset_required: true,
+        };
+        let result = Ok(page);
+        engine.handle_input(now, Input::Pulled { id, result });
+        let outputs = std::iter::from_fn(|| engine.poll_output());
+        let resume = outputs.into_iter().find_map(|output| match output {
+            Output::Snapshot { resume, .. } => Some(resume),
+            _ => None,
+        });
+        assert_eq!(resume, Some(expected));
+    }
+}
+
+#[test]
 fn a_slow_but_moving_download_is_not_given_up() {
     let mut world = World::synced();
     world.service.latency = secs(300);
