@@ -123,6 +123,24 @@ fn a_token_provider_in_trouble_is_asked_again_with_backoff() {
 }
 
 #[test]
+fn a_token_provider_that_never_answers_is_given_up_after_thirty_seconds() {
+    let mut world = World::synced();
+    world.service.pull = fails(Cause::AuthRequired);
+    world.change();
+    world.run(ms(10));
+    world.service.latency = secs(10_000);
+    world.run(secs(29));
+    assert_eq!(world.refreshes.len(), 1);
+    assert!(!world.is_degraded());
+    world.service.heal();
+    world.service.latency = ms(20);
+    world.run_until("told", secs(2), |w| {
+        w.status().cause == Some(Cause::TokenUnavailable)
+    });
+    world.run_until("synced", secs(5), World::is_synced);
+}
+
+#[test]
 fn a_revoked_device_stops_until_the_app_decides() {
     let mut world = World::synced();
     world.service.push = fails(Cause::DeviceRevoked);
