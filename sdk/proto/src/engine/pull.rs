@@ -244,7 +244,7 @@ impl Engine {
             }
             return;
         }
-        let fell = page.changes == 0 && page.next > Cursor::ZERO && page.next < from;
+        let fell = page.next > Cursor::ZERO && page.next < from;
         if page.changes > 0 || (!fell && Some(from) >= ours) {
             self.pull.resets = 0;
         }

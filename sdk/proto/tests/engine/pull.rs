@@ -228,6 +228,32 @@ fn a_page_that_leads_nowhere_is_a_broken_contract() {
 }
 
 #[test]
+fn an_end_of_the_log_below_ours_is_looked_into() {
+    for (shown, looks) in [(9, true), (0, false)] {
+        let now = Timestamp::from_millis(5);
+        let config = Config {
+            cursor: Some(Cursor(10)),
+            ..Config::default()
+        };
+        let mut engine = Engine::new(now, config);
+        engine.handle_input(now, Input::Start);
+        let Some(Output::Pull { id, .. }) = engine.poll_output() else {
+            panic!("no pull");
+        };
+        let page = Pulled {
+            changes: 0,
+            next: Cursor(shown),
+            reset_required: false,
+        };
+        let result = Ok(page);
+        engine.handle_input(now, Input::Pulled { id, result });
+        let outputs = std::iter::from_fn(|| engine.poll_output());
+        let below = |output| matches!(output, Output::Pull { from, .. } if from < Cursor(10));
+        assert_eq!(outputs.into_iter().any(below), looks);
+    }
+}
+
+#[test]
 fn a_snapshot_resumes_where_the_log_ended_before_it() {
     for (shown, expected) in [(90_000, Some(Cursor(90_000))), (0, None)] {
         let now = Timestamp::from_millis(5);
