@@ -142,7 +142,7 @@ impl Engine {
         let lost = self.gate.cause.is_some() && self.pull.cursor.is_some();
         let id = if lost && self.stream.is_sound() && may(self, LaneId::Stream) {
             self.begin_ticket(now)
-        } else if may(self, LaneId::Pull) {
+        } else if may(self, LaneId::Pull) && !self.snapshot_waits() {
             self.begin_pull(now)
         } else if may(self, LaneId::Push) && self.push.backlog.waiting > 0 {
             self.begin_push(now)

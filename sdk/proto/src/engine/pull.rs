@@ -150,10 +150,16 @@ impl Pull {
 
 impl Engine {
     pub(super) fn advance_pull(&mut self, now: Timestamp) {
-        let awaits = self.timers.armed(Timer::AwaitStream);
+        let awaits = self.timers.armed(Timer::AwaitStream) || self.snapshot_waits();
         if self.pull.wanted() && !awaits && self.lane_ready(LaneId::Pull) && self.in_pace(now) {
             self.begin_pull(now);
         }
+    }
+
+    /// A push's answer that is older than the snapshot could bring back what was deleted in between: neither goes out
+    /// while the other is under way.
+    pub(super) fn snapshot_waits(&self) -> bool {
+        self.pull.snapshot.is_some() && self.lanes[LaneId::Push as usize].flight.is_some()
     }
 
     pub(super) fn begin_pull(&mut self, now: Timestamp) -> RequestId {

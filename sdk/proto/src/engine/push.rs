@@ -15,7 +15,13 @@ pub(super) struct Push {
 
 impl Engine {
     pub(super) fn advance_push(&mut self, now: Timestamp) {
-        if self.push.backlog.waiting > 0 && self.lane_ready(LaneId::Push) && self.in_pace(now) {
+        let pulling = self.lanes[LaneId::Pull as usize].flight;
+        let replaced = pulling.is_some_and(|flight| flight.request == Request::Snapshot);
+        if self.push.backlog.waiting > 0
+            && !replaced
+            && self.lane_ready(LaneId::Push)
+            && self.in_pace(now)
+        {
             self.begin_push(now);
         }
     }

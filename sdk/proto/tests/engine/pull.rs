@@ -4,7 +4,7 @@ use evenkeel_proto::engine::{Backlog, Config, Hint, Input, Output, Pulled};
 use evenkeel_proto::wire::Cursor;
 use evenkeel_proto::{Cause, Engine, Request, Timestamp};
 
-use crate::world::{Service, World, ms, secs};
+use crate::world::{Mood, Service, World, ms, secs};
 
 #[test]
 fn pages_are_read_until_one_is_empty() {
@@ -428,4 +428,38 @@ fn an_answer_that_settles_nothing_is_not_asked_for_in_a_loop() {
     assert!(asked <= 15, "{asked}");
     world.service.heal();
     world.run_until("synced", secs(301), World::is_synced);
+}
+
+#[test]
+fn a_snapshot_and_a_push_are_never_under_way_together() {
+    for mood in [Mood::Works, Mood::Silent] {
+        let mut world = World::synced();
+        world.service.push = mood.clone();
+        world.local_writes(1);
+        // The push is under way when the log turns out to be pruned.
+        world.service.head += 1;
+        world.service.pruned_below = world.service.head;
+        world.input(Input::Hint(Hint::SyncNow));
+        world.run_until("a snapshot", secs(70), |world| {
+            world.sent.iter().any(|s| s.request == Request::Snapshot)
+        });
+        let snapshot = world.sent[world.sent.len() - 1];
+        let pushes = world.sent.iter().filter(|s| s.request == Request::Push);
+        let push = pushes.last().expect("a push").id;
+        assert!(
+            !world.awaits(push),
+            "{mood:?}: before its answer came, or was given up"
+        );
+        // A write meanwhile waits until it has arrived.
+        world.service.push = Mood::Works;
+        let sent = world.sent.len();
+        world.local_writes(1);
+        assert_eq!(world.sent.len(), sent);
+        world.run_until("another push", secs(60), |world| {
+            world.sent[sent..]
+                .iter()
+                .any(|s| s.request == Request::Push)
+        });
+        assert!(!world.awaits(snapshot.id));
+    }
 }
