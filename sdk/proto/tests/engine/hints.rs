@@ -200,6 +200,21 @@ fn a_late_401_of_a_token_known_to_be_bad_is_no_sign_out() {
 }
 
 #[test]
+fn a_late_401_of_a_token_that_was_replaced_says_nothing_of_the_new_one() {
+    let mut world = World::synced();
+    world.service.all(&fails(Cause::AuthRequired));
+    world.service.latency = ms(200);
+    world.local_writes(1);
+    world.service.latency = ms(20);
+    world.change();
+    world.run(ms(25));
+    world.service.heal();
+    world.run(secs(1));
+    assert!(world.is_synced());
+    assert_eq!(world.refreshes.len(), 1);
+}
+
+#[test]
 fn pushes_alone_refused_are_refreshed_once_however_often_pulls_work() {
     let mut world = World::synced();
     world.service.push = fails(Cause::AuthRequired);
