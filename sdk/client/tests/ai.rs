@@ -90,7 +90,7 @@ async fn a_floor_beyond_the_deadline_is_told_at_once_and_nothing_is_sent_before_
             panic!("{error:?}");
         };
         assert_eq!(cause, Cause::ProviderCircuitOpen);
-        assert!((20..=32).contains(&wait.as_secs()), "{wait:?}");
+        assert!((20..=45).contains(&wait.as_secs()), "{wait:?}");
     }
     assert_eq!(service.requests(), 1);
     let AiStatus::Degraded(told) = ai.status() else {

@@ -143,9 +143,13 @@ fails when it is stale.
 Without a server's floor the wait is uniform in [b/2, b]. With one it is max(floor, b) plus a spread, since
 everybody got the same floor: uniform in [0, s], where s is the largest of 2^(n-1) s at the n-th failure in a
 row (at most 20 s), half of the floor (at most 30 s) and a tenth of the floor. The floor is at most 15 min.
+Why these numbers: [what they do to a fleet, and to the service](../../tests/sim/README.md).
+
+![Five minutes without the origin, six policies](../../tests/sim/outage-5m.svg)
+
 A stream's `retry:` field, the latest that came, is such a floor for the stream lane when that stream ends,
-however it ends: uniform in [0, retry], within 1 s to 5 min. No hint and no restart undercuts a floor. Retries, probes and polls share a budget: ten tokens, one back
-every 15 s.
+however it ends: uniform in [0, retry], within 1 s to 5 min. No hint and no restart undercuts a floor.
+Retries, probes and polls share a budget: ten tokens, one back every 15 s.
 
 ## Scopes
 

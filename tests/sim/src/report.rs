@@ -86,8 +86,8 @@ pub fn picture(path: &Path, title: &str, runs: &[Run]) -> Result<(), Box<dyn Err
         .draw()?;
     for (n, run) in runs.iter().enumerate() {
         let fleet = f64::from(run.figures.size.clients);
-        let points =
-            after(&run.figures).map(|(at, second)| (at, 100.0 * f64::from(second.synced) / fleet));
+        let points = after(&run.figures, until)
+            .map(|(at, second)| (at, 100.0 * f64::from(second.synced) / fleet));
         chart.draw_series(LineSeries::new(points, style(n)))?;
     }
 
@@ -103,7 +103,7 @@ pub fn picture(path: &Path, title: &str, runs: &[Run]) -> Result<(), Box<dyn Err
         .draw()?;
     for (n, run) in runs.iter().enumerate() {
         let capacity = run.figures.size.capacity_per_s;
-        let points = after(&run.figures)
+        let points = after(&run.figures, until)
             .map(|(at, second)| (at, (f64::from(second.at_origin) / capacity).max(0.05)));
         chart
             .draw_series(LineSeries::new(points, style(n)))?
@@ -119,12 +119,13 @@ pub fn picture(path: &Path, title: &str, runs: &[Run]) -> Result<(), Box<dyn Err
     Ok(())
 }
 
-fn after(figures: &Figures) -> impl Iterator<Item = (f64, crate::figures::Second)> {
+fn after(figures: &Figures, until: f64) -> impl Iterator<Item = (f64, crate::figures::Second)> {
     let ends = figures.ends_s.min(figures.seconds.len());
     figures.seconds[ends..]
         .iter()
         .enumerate()
         .map(|(n, &second)| (n as f64, second))
+        .take_while(move |&(at, _)| at <= until)
 }
 
 fn style(n: usize) -> ShapeStyle {
