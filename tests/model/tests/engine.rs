@@ -43,5 +43,5 @@ fn one_trouble_and_what_follows() {
         app: 0,
         breaks: 1,
     };
-    check("one trouble and what follows", depth(8), bounds, 113_000);
+    check("one trouble and what follows", depth(8), bounds, 110_000);
 }
