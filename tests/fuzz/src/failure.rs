@@ -1,6 +1,5 @@
 //! What an answer means, whatever it looks like.
 
-
 use evenkeel_proto::failure::RETRY_AFTER_MAX;
 use evenkeel_proto::policy::{self, Class};
 use evenkeel_proto::{Failure, Request, retry};

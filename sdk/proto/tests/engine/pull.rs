@@ -444,8 +444,8 @@ fn a_snapshot_and_a_push_are_never_under_way_together() {
             world.sent.iter().any(|s| s.request == Request::Snapshot)
         });
         let snapshot = world.sent[world.sent.len() - 1];
-        let pushes = world.sent.iter().filter(|s| s.request == Request::Push);
-        let push = pushes.last().expect("a push").id;
+        let mut pushes = world.sent.iter().filter(|s| s.request == Request::Push);
+        let push = pushes.next_back().expect("a push").id;
         assert!(
             !world.awaits(push),
             "{mood:?}: before its answer came, or was given up"
