@@ -31,7 +31,6 @@ pub struct Recorder {
     limited: u32,
     age_sum: f64,
     age_count: u64,
-    age_most: Ms,
 }
 
 /// The figures of one run. Times are from the end of the fault.
@@ -43,7 +42,7 @@ pub struct Figures {
     pub sent_per_minute: f64,
     /// The same in the first minute of the fault.
     pub sent_first_minute: f64,
-    /// Requests that a client sent in all from the end of the fault until 99 % were back (or the watch ended).
+    /// Requests that a client sent in all from the end of the fault until the fleet was synced for good (or the watch ended).
     pub sent_coming_back: f64,
     /// The most that arrived at the origin in one second after the fault, over its capacity.
     pub peak: f64,
@@ -51,7 +50,7 @@ pub struct Figures {
     pub back_s: [Option<f64>; 3],
     /// When the last one was.
     pub slowest_s: Option<f64>,
-    /// From when on 99 % were synced for good.
+    /// From when on the fleet was synced for good: 98.5 % of it, since some have always just written.
     pub calm_s: Option<f64>,
     /// The service fell over again, or was kept down: see [`Recorder::finish`].
     pub collapsed: bool,
@@ -61,8 +60,6 @@ pub struct Figures {
     pub failed_percent: f64,
     /// How long a change had been there that a client did not have, on average, from the fault's begin on.
     pub age_mean_s: f64,
-    /// The worst of it.
-    pub age_most_s: f64,
     /// Requests that the origin's limit for one client refused.
     pub limited: u32,
     /// What happened, second by second, from the beginning of the fault.
@@ -85,7 +82,6 @@ impl Recorder {
             limited: 0,
             age_sum: 0.0,
             age_count: 0,
-            age_most: 0,
         }
     }
 
@@ -140,12 +136,11 @@ impl Recorder {
         for age in ages {
             self.age_sum += f64::from(age) / 1e3;
             self.age_count += 1;
-            self.age_most = self.age_most.max(age);
         }
     }
 
     /// The figures. A collapse is: after the end of the fault the synced part of the fleet falls by more than a
-    /// twentieth of the fleet, or 99 % never are synced at once.
+    /// twentieth of the fleet, or it never is synced for good.
     #[must_use]
     pub fn finish(mut self, missing: u32) -> Figures {
         let first = (self.begin / 1_000) as usize;
@@ -217,7 +212,6 @@ impl Recorder {
             failed_percent: 100.0 * sum(|second| second.failed)
                 / sum(|second| second.at_origin).max(1.0),
             age_mean_s: self.age_sum / self.age_count.max(1) as f64,
-            age_most_s: f64::from(self.age_most) / 1e3,
             limited: self.limited,
             seconds,
             ends_s,

@@ -62,11 +62,6 @@ impl Edge {
         opens
     }
 
-    /// One stream more.
-    pub fn carry(&mut self) {
-        self.carried += 1;
-    }
-
     /// In how many seconds the next place is free, where each one that is turned away gets a place of its own: what
     /// a service that helps says in `Retry-After`. It grows with the number of those that wait.
     pub fn give_place(&mut self, now: Ms, share_per_s: f64) -> u32 {

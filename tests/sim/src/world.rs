@@ -126,8 +126,8 @@ struct Peer {
     requests: u16,
     /// When the first change came that it does not have; 0 for none.
     behind_since: Ms,
-    /// When it was synced first after the end of the fault.
-    back_at: Option<Ms>,
+    /// It has been synced since the end of the fault.
+    back: bool,
 }
 
 /// A fleet and its service.
@@ -172,13 +172,8 @@ impl<'s, C: Client> World<'s, C> {
         let peers: Vec<Peer> = (0..size.clients)
             .map(|client| {
                 let at = rng.u32(1..=scenario.rush.unwrap_or(LEISURE));
-                for what in [What::Start, What::Write] {
-                    let at = match what {
-                        What::Write => at + pause(&mut rng),
-                        _ => at,
-                    };
-                    put(&mut wheel, at, client, 0, what);
-                }
+                put(&mut wheel, at, client, 0, What::Start);
+                put(&mut wheel, at + pause(&mut rng), client, 0, What::Write);
                 Peer {
                     wake_at: Ms::MAX,
                     edge: rng.u8(0..size.edges),
@@ -370,8 +365,8 @@ impl<'s, C: Client> World<'s, C> {
                 self.synced - 1
             };
         }
-        if synced && peer.back_at.is_none() && now >= self.begin + self.scenario.ends {
-            peer.back_at = Some(now);
+        if synced && !peer.back && now >= self.begin + self.scenario.ends {
+            peer.back = true;
             self.record.back(now);
         }
     }
@@ -437,7 +432,7 @@ impl<'s, C: Client> World<'s, C> {
         peer.open = true;
         peer.proven = false;
         self.streams += 1;
-        self.edges[usize::from(peer.edge)].carry();
+        self.edge_of(client).carried += 1;
     }
 
     fn close(&mut self, client: u32) {
@@ -445,7 +440,7 @@ impl<'s, C: Client> World<'s, C> {
         peer.open = false;
         peer.proven = false;
         self.streams -= 1;
-        let edge = &mut self.edges[usize::from(peer.edge)];
+        let edge = self.edge_of(client);
         edge.carried = edge.carried.saturating_sub(1);
     }
 }

@@ -2,22 +2,10 @@
 
 use std::time::Duration;
 
-use evenkeel_proto::engine::{Config, Hint, Input, StreamEvent};
+use evenkeel_proto::engine::{Hint, Input, StreamEvent};
 use evenkeel_proto::{Cause, Link, Request};
 
-use crate::world::{Mood, Service, World, fails, fails_after, ms, secs};
-
-fn seeded(seed: u64) -> World {
-    let config = Config {
-        seed,
-        ..Config::default()
-    };
-    let mut world = World::with(config, Service::default());
-    world.input(Input::Start);
-    world.run_until("synced", secs(5), World::is_synced);
-    world.run(secs(20));
-    world
-}
+use crate::world::{Mood, World, fails, fails_after, ms, secs};
 
 fn requests(world: &World, from: usize) -> Vec<Request> {
     world.sent[from..].iter().map(|sent| sent.request).collect()
@@ -60,38 +48,27 @@ fn what_waits_to_be_sent_does_not_wait_for_the_stream() {
     assert!(world.now.since(probe) <= ms(50));
 }
 
-#[test]
-fn a_stream_that_hangs_does_not_keep_the_data() {
+/// After an outage streams fare like that: the news come within this time of the probe.
+fn news_come_within(most: Duration, events: Mood) {
     let mut world = after_an_outage(&fails_after(Cause::CircuitOpen, secs(20)));
     world.service.heal();
-    world.service.events = Mood::Silent;
+    world.service.events = events;
     let behind = world.status().cursor;
     world.service.head += 3;
     let sent = world.sent.len();
     world.run_until("data", secs(60), |world| world.status().cursor > behind);
     let probe = world.sent[sent].at;
-    assert!(
-        world.now.since(probe) <= secs(5) + ms(100),
-        "{:?}",
-        &world.sent[sent..]
-    );
+    assert!(world.now.since(probe) <= most, "{:?}", &world.sent[sent..]);
+}
+
+#[test]
+fn a_stream_that_hangs_does_not_keep_the_data() {
+    news_come_within(secs(5) + ms(100), Mood::Silent);
 }
 
 #[test]
 fn nor_does_one_that_is_refused() {
-    let mut world = after_an_outage(&fails_after(Cause::CircuitOpen, secs(20)));
-    world.service.heal();
-    world.service.events = fails(Cause::Upstream5xx);
-    let behind = world.status().cursor;
-    world.service.head += 3;
-    let sent = world.sent.len();
-    world.run_until("data", secs(60), |world| world.status().cursor > behind);
-    let probe = world.sent[sent].at;
-    assert!(
-        world.now.since(probe) <= ms(100),
-        "{:?}",
-        &world.sent[sent..]
-    );
+    news_come_within(ms(100), fails(Cause::Upstream5xx));
 }
 
 #[test]
@@ -146,7 +123,7 @@ fn a_floor_is_spread_over_half_of_it() {
         (secs(600), secs(60)),
     ] {
         let waits = (0..200).map(|seed| {
-            let mut world = seeded(seed);
+            let mut world = World::synced_with_seed(seed);
             world.service.all(&fails_after(Cause::CircuitOpen, floor));
             world.local_writes(1);
             world.run(ms(100));
@@ -169,7 +146,7 @@ fn a_broken_stream_is_spread_as_the_server_said_last() {
     for broken in [Some(Cause::ConnectionLost), None] {
         let mut waits: Vec<Duration> = (0..60)
             .map(|seed| {
-                let mut world = seeded(seed);
+                let mut world = World::synced_with_seed(seed);
                 // The service learns that it has more clients than it knew.
                 world.event(StreamEvent::Retry(secs(10)));
                 world.event(StreamEvent::Retry(secs(240)));

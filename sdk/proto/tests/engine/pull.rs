@@ -227,27 +227,32 @@ fn a_page_that_leads_nowhere_is_a_broken_contract() {
     assert_eq!(engine.status().cause, Some(Cause::BadResponse));
 }
 
+/// What a new engine does after a first page without changes, which shows the end of the log there.
+fn after_an_empty_page(config: Config, shown: u64, reset_required: bool) -> Vec<Output> {
+    let now = Timestamp::from_millis(5);
+    let mut engine = Engine::new(now, config);
+    engine.handle_input(now, Input::Start);
+    let Some(Output::Pull { id, .. }) = engine.poll_output() else {
+        panic!("no pull");
+    };
+    let page = Pulled {
+        changes: 0,
+        next: Cursor(shown),
+        reset_required,
+    };
+    let result = Ok(page);
+    engine.handle_input(now, Input::Pulled { id, result });
+    std::iter::from_fn(|| engine.poll_output()).collect()
+}
+
 #[test]
 fn an_end_of_the_log_below_ours_is_looked_into() {
     for (shown, looks) in [(9, true), (0, false)] {
-        let now = Timestamp::from_millis(5);
         let config = Config {
             cursor: Some(Cursor(10)),
             ..Config::default()
         };
-        let mut engine = Engine::new(now, config);
-        engine.handle_input(now, Input::Start);
-        let Some(Output::Pull { id, .. }) = engine.poll_output() else {
-            panic!("no pull");
-        };
-        let page = Pulled {
-            changes: 0,
-            next: Cursor(shown),
-            reset_required: false,
-        };
-        let result = Ok(page);
-        engine.handle_input(now, Input::Pulled { id, result });
-        let outputs = std::iter::from_fn(|| engine.poll_output());
+        let outputs = after_an_empty_page(config, shown, false);
         let below = |output| matches!(output, Output::Pull { from, .. } if from < Cursor(10));
         assert_eq!(outputs.into_iter().any(below), looks);
     }
@@ -256,20 +261,7 @@ fn an_end_of_the_log_below_ours_is_looked_into() {
 #[test]
 fn a_snapshot_resumes_where_the_log_ended_before_it() {
     for (shown, expected) in [(90_000, Some(Cursor(90_000))), (0, None)] {
-        let now = Timestamp::from_millis(5);
-        let mut engine = Engine::new(now, Config::default());
-        engine.handle_input(now, Input::Start);
-        let Some(Output::Pull { id, .. }) = engine.poll_output() else {
-            panic!("no pull");
-        };
-        let page = Pulled {
-            changes: 0,
-            next: Cursor(shown),
-            reset_required: true,
-        };
-        let result = Ok(page);
-        engine.handle_input(now, Input::Pulled { id, result });
-        let outputs = std::iter::from_fn(|| engine.poll_output());
+        let outputs = after_an_empty_page(Config::default(), shown, true);
         let resume = outputs.into_iter().find_map(|output| match output {
             Output::Snapshot { resume, .. } => Some(resume),
             _ => None,

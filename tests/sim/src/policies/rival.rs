@@ -1,5 +1,6 @@
 //! The rivals: one loop of ticket, stream, pull and push, each with its own habits of waiting.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::client::{Action, Client, Lane, News, Request, Trouble};
@@ -145,7 +146,7 @@ pub struct Rival<H> {
     data_attempt: u32,
     data_at: Ms,
     poll_at: Ms,
-    todo: Vec<Action>,
+    todo: VecDeque<Action>,
 }
 
 /// No byte for so long, and the stream is given up.
@@ -163,6 +164,19 @@ impl<H: Habits> Rival<H> {
         self.phase = Phase::Waiting(now + wait);
     }
 
+    fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Live { .. })
+    }
+
+    fn is_open(&self) -> bool {
+        self.phase == Phase::Accepted || self.is_live()
+    }
+
+    /// Without loops of its own the data waits for the stream.
+    fn may_ask_for_data(&self) -> bool {
+        H::POLL.is_some() || self.is_live()
+    }
+
     fn data_failed(&mut self, now: Ms, trouble: Trouble) {
         self.data_attempt += 1;
         let wait = self
@@ -177,35 +191,28 @@ impl<H: Habits> Rival<H> {
     }
 
     fn go(&mut self, now: Ms) {
-        if self.phase == Phase::Waiting(now) || matches!(self.phase, Phase::Waiting(at) if at < now)
-        {
+        if matches!(self.phase, Phase::Waiting(at) if at <= now) {
             self.phase = Phase::Ticket;
-            self.todo.push(Action::Send(Request::Ticket, 0));
+            self.todo.push_back(Action::Send(Request::Ticket, 0));
         }
-        // Without loops of its own the data waits for the stream.
-        let may = H::POLL.is_some() || matches!(self.phase, Phase::Live { .. });
-        if !may || self.data_at > now {
+        if !self.may_ask_for_data() || self.data_at > now {
             return;
         }
         if self.pull_wanted && !self.pulling {
             self.pulling = true;
             self.pull_wanted = false;
-            self.todo.push(Action::Send(Request::Pull, self.cursor));
+            self.todo
+                .push_back(Action::Send(Request::Pull, self.cursor));
         }
         if self.waiting > 0 && !self.pushing {
             self.pushing = true;
-            self.todo.push(Action::Send(Request::Push, 0));
+            self.todo.push_back(Action::Send(Request::Push, 0));
         }
     }
 
     fn poll_later(&mut self, now: Ms) {
         if let Some((live, not)) = H::POLL {
-            self.poll_at = now
-                + if matches!(self.phase, Phase::Live { .. }) {
-                    live
-                } else {
-                    not
-                };
+            self.poll_at = now + if self.is_live() { live } else { not };
         }
     }
 }
@@ -226,13 +233,12 @@ impl<H: Habits> Client for Rival<H> {
             data_attempt: 0,
             data_at: 0,
             poll_at: Ms::MAX,
-            todo: Vec::new(),
+            todo: VecDeque::new(),
         }
     }
 
     fn hear(&mut self, now: Ms, news: News) {
-        let open = matches!(self.phase, Phase::Accepted | Phase::Live { .. });
-        if open {
+        if self.is_open() {
             self.silent_at = now + SILENCE;
         }
         match news {
@@ -245,7 +251,7 @@ impl<H: Habits> Client for Rival<H> {
             News::Stream(Ok(())) if self.phase == Phase::Ticket => {
                 self.habits.served();
                 self.phase = Phase::Opening;
-                self.todo.push(Action::Send(Request::Events, 0));
+                self.todo.push_back(Action::Send(Request::Events, 0));
             }
             News::Stream(Ok(())) => {
                 self.phase = Phase::Accepted;
@@ -292,9 +298,8 @@ impl<H: Habits> Client for Rival<H> {
     }
 
     fn tick(&mut self, now: Ms) {
-        let open = matches!(self.phase, Phase::Accepted | Phase::Live { .. });
-        if open && self.silent_at <= now {
-            self.todo.push(Action::Abort(Lane::Stream));
+        if self.is_open() && self.silent_at <= now {
+            self.todo.push_back(Action::Abort(Lane::Stream));
             self.lost(now, None);
         }
         if self.poll_at <= now {
@@ -307,10 +312,7 @@ impl<H: Habits> Client for Rival<H> {
     }
 
     fn act(&mut self) -> Option<Action> {
-        if self.todo.is_empty() {
-            return None;
-        }
-        Some(self.todo.remove(0))
+        self.todo.pop_front()
     }
 
     fn wake(&self) -> Option<Ms> {
@@ -320,8 +322,11 @@ impl<H: Habits> Client for Rival<H> {
             Phase::Ticket | Phase::Opening => Ms::MAX,
         };
         let idle = (self.pull_wanted && !self.pulling) || (self.waiting > 0 && !self.pushing);
-        let may = H::POLL.is_some() || matches!(self.phase, Phase::Live { .. });
-        let data = if idle && may { self.data_at } else { Ms::MAX };
+        let data = if idle && self.may_ask_for_data() {
+            self.data_at
+        } else {
+            Ms::MAX
+        };
         let at = stream.min(data).min(self.poll_at);
         (at < Ms::MAX).then_some(at)
     }

@@ -10,7 +10,9 @@ use crate::wheel::Ms;
 
 impl<C: Client> World<'_, C> {
     pub(super) fn change(&mut self, now: Ms, change: Change) {
-        self.origin.capacity = self.origin.capacity.min(self.size.capacity_per_s / 1_000.0);
+        let whole = self.size.capacity_per_s / 1_000.0;
+        // Until the fault begins, with a change, the fleet starts on an origin without a limit.
+        self.origin.capacity = self.origin.capacity.min(whole);
         match change {
             Change::OriginDown => {
                 self.origin.up = false;
@@ -21,9 +23,7 @@ impl<C: Client> World<'_, C> {
                 self.origin.start(now);
                 self.close_all(now, None);
             }
-            Change::Capacity(share) => {
-                self.origin.capacity = self.size.capacity_per_s / 1_000.0 * share
-            }
+            Change::Capacity(share) => self.origin.capacity = whole * share,
             Change::Tickets(work) => self.origin.tickets = work,
             Change::EdgesRestart => {
                 self.edges_up = false;
@@ -73,9 +73,6 @@ impl<C: Client> World<'_, C> {
 
     pub(super) fn second(&mut self, now: Ms) {
         put(&mut self.wheel, now + 1_000, 0, 0, What::Second);
-        if now == self.begin {
-            self.origin.capacity = self.origin.capacity.min(self.size.capacity_per_s / 1_000.0);
-        }
         if now >= self.begin + self.scenario.ends && now - self.begin - self.scenario.ends < 1_000 {
             // Who was never away is back at once.
             for client in 0..self.size.clients {
@@ -104,7 +101,7 @@ impl<C: Client> World<'_, C> {
         let missing = self
             .peers
             .iter()
-            .filter(|peer| peer.back_at.is_none() && !peer.swallowed);
+            .filter(|peer| !peer.back && !peer.swallowed);
         let missing = missing.count() as u32;
         self.record.finish(missing)
     }

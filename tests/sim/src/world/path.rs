@@ -59,13 +59,12 @@ impl<C: Client> World<'_, C> {
         request: Request,
         value: u32,
     ) {
-        let edge = usize::from(self.peers[client as usize].edge);
         let refused = if !self.edges_up {
             Some(Answer::failed(Cause::ConnectFailed, 0))
         } else if !self.configured {
             Some(Answer::failed(Cause::OriginUnconfigured, 0))
         } else {
-            self.edges[edge].rejects(now).map(|left| {
+            self.edge_of(client).rejects(now).map(|left| {
                 let wait = left.div_ceil(1_000).max(self.place(now, client));
                 Answer::failed(Cause::CircuitOpen, wait)
             })
@@ -173,10 +172,9 @@ impl<C: Client> World<'_, C> {
         request: Request,
         mut answer: Answer,
     ) {
-        let edge = usize::from(self.peers[client as usize].edge);
         if !self.edges_up {
             answer = Answer::failed(Cause::ConnectionLost, 0);
-        } else if self.edges[edge].answered(now, answer.trouble.is_none()) {
+        } else if self.edge_of(client).answered(now, answer.trouble.is_none()) {
             self.record.opened(now);
         }
         if answer.trouble.is_some() && self.edges_up {
