@@ -140,9 +140,10 @@ fails when it is stale.
 | slow | b = 30 s, doubled up to 5 min, for ever; a network change looks again at once |
 | ask | nothing until the app acts (a 401: after one refresh of the token) |
 
-Without a server's floor the wait is uniform in [b/2, b]. With one it is max(floor, b) plus a spread, since
-everybody got the same floor: uniform in [0, s], where s is the largest of 2^(n-1) s at the n-th failure in a
-row (at most 20 s), half of the floor (at most 30 s) and a tenth of the floor. The floor is at most 15 min.
+Without a server's floor the wait is uniform in [b/2, b]. With one it begins at max(floor, b/2) and ends at
+max(floor + s, b), since everybody got the same floor. The spread s is half of the floor at the first failure,
+and doubles with each in a row, up to three times the floor or a minute. Floors of more than half a minute are
+spread over half a minute, or a tenth of them. The floor is at most 15 min.
 Why these numbers: [what they do to a fleet, and to the service](../../tests/sim/README.md).
 
 ![Five minutes without the origin, six policies](../../tests/sim/outage-5m.svg)
@@ -155,7 +156,7 @@ Retries, probes and polls share a budget: ten tokens, one back every 15 s.
 
 | scope | who waits |
 |---|---|
-| client | every request; then one probe: the ticket of the stream that was lost, else a pull |
+| client | every request; then one probe: a ticket, the first of the three requests that lead to `synced`; a pull where the replica is empty or the stream fails by itself |
 | lane | the stream, pull or push lane that met it |
 | lane while others work | the lane, where another lane has worked in the last 30 s; else the whole client |
 

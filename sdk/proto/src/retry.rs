@@ -11,9 +11,8 @@ pub const GATE_FLOOR: Duration = Duration::from_secs(20);
 
 /// The wait before attempt `attempt + 1`, given `attempt` failures in a row (at least 1).
 ///
-/// Without a server's floor: uniform in the upper half of the class's backoff. With one: the larger of
-/// floor and backoff, plus a spread that grows with the attempts and with the floor, since everybody got
-/// the same floor.
+/// Without a server's floor: uniform in the upper half of the class's backoff. With one: from the floor on, and
+/// as far beyond it as everybody else who was told the same has to be spread ([`spread`]).
 #[must_use]
 pub fn delay(
     rng: &mut fastrand::Rng,
@@ -23,15 +22,22 @@ pub fn delay(
 ) -> Duration {
     let backoff = backoff(class, attempt);
     let floor = floor.or((class == Class::Gate).then_some(GATE_FLOOR));
-    match floor {
-        None => backoff / 2 + uniform(rng, backoff / 2),
-        Some(floor) => {
-            let floor = floor.min(RETRY_AFTER_MAX);
-            let spread = doubled(Duration::from_secs(1), attempt, SPREAD_MAX);
-            let share = (floor / 2).min(SPREAD_OF_FLOOR_MAX).max(floor / 10);
-            floor.max(backoff) + uniform(rng, spread.max(share))
-        }
-    }
+    let floor = floor.unwrap_or_default().min(RETRY_AFTER_MAX);
+    let from = floor.max(backoff / 2);
+    let to = backoff.max(floor + spread(floor, attempt));
+    from + uniform(rng, to.saturating_sub(from))
+}
+
+/// Over how long those are spread that a server told to wait for `floor`: half of it, and twice as long with each
+/// failure, up to three times it or a minute. A service that asks for more than half a minute knows its load: up to
+/// half a minute there, or a tenth.
+fn spread(floor: Duration, attempt: u32) -> Duration {
+    let most = if floor <= SPREAD_LONG {
+        (floor * 3).min(SPREAD_MAX)
+    } else {
+        SPREAD_LONG
+    };
+    doubled(floor / 2, attempt, most).max(floor / 10)
 }
 
 /// The class's backoff after `attempt` failures in a row.
@@ -110,8 +116,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 const SLOW_FIRST: Duration = Duration::from_secs(30);
 const SLOW_MAX: Duration = Duration::from_secs(5 * 60);
 const SPREAD_FIRST: Duration = Duration::from_secs(1);
-const SPREAD_MAX: Duration = Duration::from_secs(20);
-/// A floor is spread by at least half of it, up to this; a longer one by a tenth. `tests/sim` shows what less costs a
-/// large fleet, and more a small one.
-const SPREAD_OF_FLOOR_MAX: Duration = Duration::from_secs(30);
+/// `tests/sim` shows what less costs a large fleet, and more a small one.
+const SPREAD_MAX: Duration = Duration::from_secs(60);
+const SPREAD_LONG: Duration = Duration::from_secs(30);
 const RETRY_FIELD_MAX: Duration = Duration::from_secs(5 * 60);

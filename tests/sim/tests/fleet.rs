@@ -124,10 +124,6 @@ fn figures(figures: &Figures) -> [f64; 10] {
 fn no_rival_is_at_least_as_good_in_everything() {
     for scenario in scenario::all() {
         let name = scenario.name;
-        if name == "rush" {
-            // Known, and open: see README.md.
-            continue;
-        }
         let our = figures(&run(&ours(), name, false));
         for rival in &policies::ALL[1..] {
             let their = figures(&run(rival, name, false));

@@ -130,17 +130,17 @@ impl Engine {
         self.wait_until(now, lane.retry(), at.max(state.floor));
     }
 
-    /// Sends the one request that finds out whether the service is back: the ticket of the stream that was
-    /// lost, which is the first of the three requests that lead back to `synced`. A pull where nothing was lost
-    /// (at a start, after a pause), or where the stream fails by itself: it moves data whatever becomes of streams.
+    /// Sends the one request that finds out whether the service is there: a ticket, the first of the three requests
+    /// that lead to `synced`. A pull where the replica is empty, or where the stream fails by itself: it moves data
+    /// whatever becomes of streams.
     pub(super) fn probe(&mut self, now: Timestamp) {
         let may = |engine: &Self, lane: LaneId| {
             let state = &engine.lanes[lane as usize];
             state.flight.is_none() && state.floor <= now
         };
         self.pull.full = true;
-        let lost = self.gate.cause.is_some() && self.pull.cursor.is_some();
-        let id = if lost && self.stream.is_sound() && may(self, LaneId::Stream) {
+        let stocked = self.pull.cursor.is_some();
+        let id = if stocked && self.stream.is_sound() && may(self, LaneId::Stream) {
             self.begin_ticket(now)
         } else if may(self, LaneId::Pull) && !self.snapshot_waits() {
             self.begin_pull(now)

@@ -34,6 +34,7 @@ impl Engine {
             Hint::RetryNow => self.cut_short(now, APP),
             Hint::SyncNow => {
                 self.need_proof();
+                self.pull.urgent = true;
                 self.timers.stop(Timer::AwaitStream);
                 self.cut_short(now, APP);
             }

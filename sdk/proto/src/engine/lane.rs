@@ -164,12 +164,17 @@ impl Engine {
             return;
         }
         let probe = self.gate.is_probe(flight.id);
-        let whole_client = probe
-            || match rule.scope {
-                Scope::Client => true,
-                Scope::Lane => false,
-                Scope::LaneWhileOthersWork => !self.others_work(now, lane),
-            };
+        // What is refused for good where streams are asked for says nothing about the data.
+        let streams_alone = flight.request == Request::Ticket
+            && rule.class == Class::Slow
+            && rule.scope != Scope::Client
+            && failure.retry_after.is_none();
+        let whole_client = match rule.scope {
+            _ if probe => !streams_alone,
+            Scope::Client => true,
+            Scope::Lane => false,
+            Scope::LaneWhileOthersWork => !self.others_work(now, lane),
+        };
         self.lane(lane).failing = Some(failure.cause);
         let floor = failure.retry_after.map(|floor| floor.min(RETRY_AFTER_MAX));
         if whole_client {
@@ -181,6 +186,11 @@ impl Engine {
             // What every request would have met says nothing about streams. A probe that may have met the ticket's
             // own trouble does: the next ones are pulls then.
             self.stream_failed(now, !whole_client || (probe && rule.scope != Scope::Client));
+        }
+        if probe && streams_alone {
+            self.stream.distrust();
+            self.budget.reserve(now, now, 1);
+            self.probe_from(now);
         }
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Pull {
     /// Where the pages being read go on, and whether they began with the overlap.
     chain: Option<(Cursor, bool)>,
     look: Option<Look>,
+    /// The app asked for news: they do not wait for the stream.
+    pub(super) urgent: bool,
     /// A snapshot has to be taken, resuming at that cursor.
     snapshot: Option<Option<Cursor>>,
     /// Snapshots in a row that did not lead to a sound page.
@@ -66,6 +68,7 @@ impl Pull {
             since_mark: 0,
             chain: None,
             look: None,
+            urgent: false,
             snapshot: None,
             resets: 0,
             need: 0,
@@ -163,6 +166,7 @@ impl Engine {
     }
 
     pub(super) fn begin_pull(&mut self, now: Timestamp) -> RequestId {
+        self.pull.urgent = false;
         if let Some(resume) = self.pull.snapshot {
             let id = self.begin(now, LaneId::Pull, Request::Snapshot);
             self.outputs.push_back(Output::Snapshot { id, resume });

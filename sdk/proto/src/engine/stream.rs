@@ -73,6 +73,11 @@ impl Stream {
         self.is_idle() && !self.polling && self.failures < FAILURES_UNSOUND
     }
 
+    /// Until a stream lives, no ticket is a probe.
+    pub(super) fn distrust(&mut self) {
+        self.failures = self.failures.max(FAILURES_UNSOUND);
+    }
+
     pub(super) fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live { .. })
     }
@@ -122,7 +127,9 @@ impl Engine {
                 if self.gate.is_probe(id) {
                     // The stream follows, and what comes after it answers the pull: three requests, not four.
                     self.budget.reserve(now, now, 1);
-                    self.timers.arm(Timer::AwaitStream, now + AWAIT_STREAM);
+                    if !self.pull.urgent {
+                        self.timers.arm(Timer::AwaitStream, now + AWAIT_STREAM);
+                    }
                 }
                 self.succeed(now, LaneId::Stream, flight);
                 self.stream.phase = Phase::Idle;

@@ -115,28 +115,39 @@ fn a_closed_circuit_says_nothing_about_streams() {
 }
 
 #[test]
-fn a_floor_is_spread_over_half_of_it() {
-    for (floor, most) in [
-        (secs(20), secs(10)),
-        (secs(40), secs(20)),
-        (secs(200), secs(30)),
-        (secs(600), secs(60)),
+fn a_floor_is_spread_over_half_of_it_and_twice_as_long_with_each_failure() {
+    for (floor, failures, most) in [
+        (secs(20), 1, secs(10)),
+        (secs(20), 2, secs(20)),
+        (secs(20), 3, secs(40)),
+        (secs(20), 6, secs(60)),
+        (secs(12), 6, secs(36)),
+        (secs(40), 1, secs(20)),
+        (secs(40), 4, secs(30)),
+        (secs(200), 1, secs(30)),
+        (secs(600), 2, secs(60)),
     ] {
         let waits = (0..200).map(|seed| {
             let mut world = World::synced_with_seed(seed);
             world.service.all(&fails_after(Cause::CircuitOpen, floor));
             world.local_writes(1);
+            for _ in 1..failures {
+                world.run(ms(100));
+                let next = world.status().next_attempt_at.expect("an attempt");
+                world.run(next.since(world.now));
+            }
             world.run(ms(100));
             let status = world.status();
             let from = status.floor_from_server.expect("a floor");
             status.next_attempt_at.expect("an attempt").since(from)
         });
         let waits: Vec<Duration> = waits.collect();
-        assert!(waits.iter().all(|&wait| wait <= most), "{floor:?}");
+        let label = format!("{floor:?} after {failures}");
+        assert!(waits.iter().all(|&wait| wait <= most), "{label}");
         let late = waits.iter().filter(|&&wait| wait > most / 2).count();
         assert!(
             (70..=130).contains(&late),
-            "{floor:?}: {late} of 200 in the later half"
+            "{label}: {late} of 200 in the later half"
         );
     }
 }

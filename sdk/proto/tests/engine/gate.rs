@@ -3,9 +3,10 @@
 use evenkeel_proto::engine::{Config, Hint, Input};
 use evenkeel_proto::policy::{Class, Scope};
 use evenkeel_proto::policy::{REQUESTS, rule};
+use evenkeel_proto::wire::Cursor;
 use evenkeel_proto::{Ask, Cause, Request, SyncState};
 
-use crate::world::{Service, World, fails, fails_after, ms, secs};
+use crate::world::{Mood, Service, World, fails, fails_after, ms, secs};
 
 #[test]
 fn circuit_opening_while_live_keeps_the_stream_and_waits() {
@@ -82,7 +83,7 @@ fn an_outage_of_any_length_ends_at_the_announced_attempt() {
             w.is_synced() || w.status().next_attempt_at.is_some()
         });
         let next = world.status().next_attempt_at.unwrap_or(world.now);
-        world.run_until("synced", secs(60), World::is_synced);
+        world.run_until("synced", secs(80), World::is_synced);
         let late = world.now.since(next);
         assert!(late <= secs(2), "seed {seed}: {late:?} late");
     }
@@ -332,7 +333,10 @@ fn check_effect(cause: Cause, request: Request, state: &str) {
     let rule = rule(cause, request);
     let mood = fails(cause);
     match request {
-        Request::Ticket => world.service.ticket = mood,
+        Request::Ticket => {
+            world.service.pull = Mood::Works;
+            world.service.ticket = mood;
+        }
         Request::Events => world.service.events = mood,
         Request::Pull => world.service.pull = mood,
         Request::Snapshot => world.service.snapshot = mood,
@@ -363,14 +367,21 @@ fn check_effect(cause: Cause, request: Request, state: &str) {
         }
         class => {
             assert_eq!(status.state, SyncState::Degraded, "{label}: {status:?}");
-            let whole = was_probe
-                || match rule.scope {
-                    Scope::Client => true,
-                    Scope::LaneWhileOthersWork => {
-                        state == "alone" || (state == "polling" && request != Request::Push)
-                    }
-                    _ => false,
-                };
+            let streams_alone =
+                request == Request::Ticket && class == Class::Slow && rule.scope != Scope::Client;
+            let whole = match rule.scope {
+                _ if was_probe => !streams_alone,
+                Scope::Client => true,
+                Scope::LaneWhileOthersWork => {
+                    state == "alone" || (state == "polling" && request != Request::Push)
+                }
+                _ => false,
+            };
+            if was_probe && streams_alone {
+                // A pull finds out at once how the data fares.
+                assert_eq!(world.sent.last().map(|s| s.request), Some(Request::Pull));
+                world.run(ms(21));
+            }
             let sent = world.sent.len();
             world.local_writes(1);
             world.run(ms(5));
@@ -384,7 +395,7 @@ fn check_effect(cause: Cause, request: Request, state: &str) {
                 let wait = status.next_attempt_at.unwrap().since(now);
                 let (least, most) = match class {
                     Class::Slow => (secs(15), secs(300)),
-                    Class::Gate => (secs(20) - ms(1), secs(50)),
+                    Class::Gate => (secs(20) - ms(1), secs(80)),
                     _ => (ms(499), secs(30)),
                 };
                 assert!(wait >= least - ms(1) && wait <= most, "{label}: {wait:?}");
@@ -398,8 +409,17 @@ fn prepare(request: Request, state: &str) -> Option<World> {
     let mut world = World::new();
     match state {
         "starting" => {
-            if request != Request::Pull {
-                return None;
+            match request {
+                Request::Ticket => {
+                    let cursor = Some(Cursor(7));
+                    let config = Config {
+                        cursor,
+                        ..Config::default()
+                    };
+                    world = World::with(config, Service::default());
+                }
+                Request::Pull => {}
+                _ => return None,
             }
             world.input(Input::Start);
             return Some(restart(world));

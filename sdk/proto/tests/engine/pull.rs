@@ -1,5 +1,7 @@
 //! Pulling: pages, late commits, pruned logs, restored databases, servers that lead nowhere.
 
+use std::time::Duration;
+
 use evenkeel_proto::engine::{Backlog, Config, Hint, Input, Output, Pulled};
 use evenkeel_proto::wire::Cursor;
 use evenkeel_proto::{Cause, Engine, Request, Timestamp};
@@ -232,7 +234,15 @@ fn after_an_empty_page(config: Config, shown: u64, reset_required: bool) -> Vec<
     let now = Timestamp::from_millis(5);
     let mut engine = Engine::new(now, config);
     engine.handle_input(now, Input::Start);
-    let Some(Output::Pull { id, .. }) = engine.poll_output() else {
+    let mut output = engine.poll_output();
+    if let Some(Output::RequestTicket { id }) = output {
+        let result = Ok(now + Duration::from_secs(60));
+        engine.handle_input(now, Input::Hint(Hint::SyncNow));
+        engine.handle_input(now, Input::Ticket { id, result });
+        output = std::iter::from_fn(|| engine.poll_output())
+            .find(|output| matches!(output, Output::Pull { .. }));
+    }
+    let Some(Output::Pull { id, .. }) = output else {
         panic!("no pull");
     };
     let page = Pulled {

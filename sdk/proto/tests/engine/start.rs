@@ -1,10 +1,12 @@
 //! Starting: from nothing, into an outage, inside a floor of the last run.
 
-use evenkeel_proto::engine::{Backlog, Config, Floors, Input};
+use std::time::Duration;
+
+use evenkeel_proto::engine::{Backlog, Config, Floors, Hint, Input};
 use evenkeel_proto::wire::Cursor;
 use evenkeel_proto::{Cause, Lifecycle, Link, Request, SyncState};
 
-use crate::world::{Service, World, fails, fails_after, ms, secs};
+use crate::world::{Mood, Service, World, fails, fails_after, ms, secs};
 
 #[test]
 fn cold_start_reaches_synced_by_proof() {
@@ -23,6 +25,86 @@ fn cold_start_reaches_synced_by_proof() {
     assert_eq!(kinds.iter().filter(|&&k| k == Request::Ticket).count(), 1);
     assert_eq!(kinds.iter().filter(|&&k| k == Request::Events).count(), 1);
     assert!(kinds.len() <= 5, "{kinds:?}");
+}
+
+/// A client whose replica holds what the service had an hour ago.
+fn stocked() -> World {
+    let config = Config {
+        cursor: Some(Cursor(3)),
+        ..Config::default()
+    };
+    World::with(config, Service::default())
+}
+
+fn requests(world: &World, from: usize) -> Vec<Request> {
+    world.sent[from..].iter().map(|sent| sent.request).collect()
+}
+
+#[test]
+fn a_start_with_a_replica_takes_three_requests_and_so_does_a_return() {
+    let mut world = stocked();
+    let empty_page = Request::Pull;
+    world.input(Input::Start);
+    world.run_until("synced", ms(200), World::is_synced);
+    let three = [Request::Ticket, Request::Events, Request::Pull];
+    assert_eq!(requests(&world, 0)[..3], three);
+    assert_eq!(requests(&world, 3), [empty_page], "there was news");
+    world.run(secs(30));
+    for [away, back] in [
+        [Input::Suspend, Input::Resume],
+        [Input::Hint(Hint::NetworkDown), Input::Hint(Hint::NetworkUp)],
+        [Input::Stop, Input::Start],
+    ] {
+        world.input(away);
+        world.run(secs(5));
+        let sent = world.sent.len();
+        world.input(back);
+        world.run_until("synced", ms(200), World::is_synced);
+        assert_eq!(requests(&world, sent), three);
+        world.run(secs(30));
+    }
+}
+
+/// Streams and tickets fare like that at a start with a replica: the news come within this time.
+fn news_come_within(most: Duration, ticket: Mood, events: Mood) -> World {
+    let mut world = stocked();
+    world.service.ticket = ticket;
+    world.service.events = events;
+    world.input(Input::Start);
+    world.run_until("news", most, |world| {
+        world.status().cursor == Some(Cursor(7))
+    });
+    world
+}
+
+#[test]
+fn a_start_does_not_wait_for_long_for_streams_that_do_not_work() {
+    let soon = secs(5) + ms(100);
+    news_come_within(soon, Mood::Works, Mood::Silent);
+    let refused = fails_after(Cause::Upstream5xx, secs(20));
+    news_come_within(ms(100), Mood::Works, refused);
+    for cause in [Cause::Upstream5xx, Cause::KvUnavailable] {
+        news_come_within(secs(4), fails(cause), Mood::Works);
+    }
+    for cause in [Cause::NotFound, Cause::Forbidden, Cause::BadResponse] {
+        let world = news_come_within(ms(100), fails(cause), Mood::Works);
+        assert_eq!(
+            requests(&world, 0)[..2],
+            [Request::Ticket, Request::Pull],
+            "{cause}"
+        );
+    }
+}
+
+#[test]
+fn an_app_that_asks_at_its_start_has_the_news_after_two_round_trips() {
+    let mut world = stocked();
+    world.service.events = Mood::Silent;
+    world.input(Input::Start);
+    world.input(Input::Hint(Hint::SyncNow));
+    world.run_until("news", ms(50), |world| {
+        world.status().cursor == Some(Cursor(7))
+    });
 }
 
 #[test]
