@@ -244,6 +244,10 @@ impl Engine {
                 && ours.is_some_and(|ours| page.next == Cursor::ZERO || page.next >= ours)
             {
                 look.from = look.nearest;
+                if let Some(ours) = ours.filter(|_| self.pull.overlap() <= from) {
+                    // Both began there, and neither can be read from there again.
+                    self.pull.shorten_overlap(from, ours);
+                }
                 return;
             }
             self.pull.look = None;

@@ -173,6 +173,35 @@ fn a_late_batch_that_the_log_does_not_hold_any_more_is_not_looked_for_in_a_loop(
 }
 
 #[test]
+fn a_late_batch_beside_an_overlap_that_the_log_does_not_hold_any_more_is_looked_for_once() {
+    let config = Config {
+        cursor: Some(Cursor(5_000)),
+        ..Config::default()
+    };
+    let service = Service {
+        head: 5_000,
+        ..Service::default()
+    };
+    let mut world = World::with(config, service);
+    world.input(Input::Start);
+    world.run_until("synced", secs(5), World::is_synced);
+    world.service.pruned_below = 4_900;
+    let sent = world.sent.len();
+    // While the overlap is being asked for, in vain, a batch from right behind its end is announced.
+    world.run_until("the overlap", secs(15), |world| world.sent.len() > sent);
+    world.announce(4_950);
+    world.run(secs(5));
+    assert!(world.is_synced());
+    let asked = &world.sent[sent..];
+    assert!(asked.len() <= 5, "{asked:?}");
+    let looked = world
+        .read_from
+        .iter()
+        .any(|&(_, from)| from == Cursor(4_949));
+    assert!(looked, "{:?}", world.read_from);
+}
+
+#[test]
 fn what_came_in_a_burst_is_read_again_from_before_it() {
     let mut world = World::synced();
     world.run(secs(30));
