@@ -606,7 +606,11 @@ pub fn check_history(name: &str, pages: &[Page], causes: &[Cause]) {
         assert_eq!(status.cause.is_some(), degraded, "{name}: {status:?}");
         assert_eq!(status.ask, Ask::None, "{name}: {status:?}");
         if let Some(cause) = status.cause {
-            assert!(causes.contains(&cause), "{name}: {cause:?} in {status:?}");
+            assert!(
+                causes.contains(&cause),
+                "{name}: {cause:?} in {status:?}, after:\n{}",
+                trail(pages, page.at)
+            );
         }
         if let (Some(floor), Some(next)) = (page.floor, page.next_attempt_in) {
             let early = Duration::from_millis(5);
@@ -619,6 +623,27 @@ pub fn check_history(name: &str, pages: &[Page], causes: &[Cause]) {
             assert!(next <= WAIT_MAX, "{name}: {page:?}");
         }
     }
+}
+
+/// What was told in the minute before.
+fn trail(pages: &[Page], until: Instant) -> String {
+    let earlier = pages.iter().filter(|page| page.at <= until);
+    let near = earlier.filter(|page| until - page.at < MINUTE);
+    let lines = near.map(|page| {
+        let Status {
+            state,
+            link,
+            cause,
+            attempt,
+            pending,
+            ..
+        } = &page.status;
+        let (before, next) = (until - page.at, page.next_attempt_in);
+        format!(
+            "{before:?} before: {state:?} {link:?} {cause:?}, attempt {attempt}, next {next:?}, {pending} pending"
+        )
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Shorter than the defaults where the service's windows are.
