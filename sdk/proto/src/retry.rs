@@ -12,7 +12,7 @@ pub const GATE_FLOOR: Duration = Duration::from_secs(20);
 /// The wait before attempt `attempt + 1`, given `attempt` failures in a row (at least 1).
 ///
 /// Without a server's floor: uniform in the upper half of the class's backoff. With one: from the floor on, and
-/// as far beyond it as everybody else who was told the same has to be spread ([`spread`]).
+/// as far beyond it as everybody else who was told the same has to be spread.
 #[must_use]
 pub fn delay(
     rng: &mut fastrand::Rng,
