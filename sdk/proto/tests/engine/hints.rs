@@ -228,6 +228,17 @@ fn pushes_alone_refused_are_refreshed_once_however_often_pulls_work() {
 }
 
 #[test]
+fn a_new_token_of_a_client_in_order_costs_no_request() {
+    let mut world = World::synced();
+    world.run(secs(30));
+    let sent = world.sent.len();
+    world.input(Input::Hint(Hint::TokenChanged));
+    world.run(secs(5));
+    assert_eq!(world.sent.len(), sent);
+    assert!(world.is_synced());
+}
+
+#[test]
 fn a_new_token_beside_a_live_stream_leaves_a_quiet_client_behind() {
     let mut world = World::synced();
     world.service.pull = fails(Cause::AuthRequired);
