@@ -157,3 +157,13 @@ fn an_app_that_comes_to_the_users_eyes_is_polled_for_at_once() {
             .any(|s| s.request == Request::Pull)
     );
 }
+
+#[test]
+fn polls_that_may_not_go_out_are_no_link() {
+    let mut world = polling(fails(Cause::Upstream5xx));
+    world.service.push = fails(Cause::NetworkError);
+    world.local_writes(1);
+    world.run(ms(100));
+    assert_eq!(world.status().cause, Some(Cause::NetworkError));
+    assert_eq!(world.status().link, Link::None);
+}

@@ -228,6 +228,21 @@ fn pushes_alone_refused_are_refreshed_once_however_often_pulls_work() {
 }
 
 #[test]
+fn a_provider_that_has_no_account_left_is_told_as_that() {
+    let mut world = World::synced();
+    world.run(secs(30));
+    world.service.pull = fails(Cause::AuthRequired);
+    world.service.token = Err(TokenError::SignedOut);
+    let signed_out_at = world.now;
+    world.change();
+    world.run(ms(100));
+    let status = world.status();
+    assert_eq!(status.cause, Some(Cause::AuthRequired));
+    assert_eq!(status.ask, Ask::SignIn);
+    assert!(status.since >= signed_out_at, "{status:?}");
+}
+
+#[test]
 fn a_new_token_of_a_client_in_order_costs_no_request() {
     let mut world = World::synced();
     world.run(secs(30));
