@@ -33,6 +33,7 @@ fn origin_gone_in_mid_stream_is_told_at_once_and_healed_at_the_announced_time() 
         .all(&fails_after(Cause::NetworkError, secs(20)));
     world.cut(Some(Cause::ConnectionLost));
     assert!(world.is_degraded());
+    assert_eq!(world.status().since, world.now);
     world.run_until("the edge's cause", secs(2), |world| {
         world.status().cause == Some(Cause::NetworkError)
     });
