@@ -627,8 +627,9 @@ pub fn check_history(name: &str, pages: &[Page], causes: &[Cause]) {
 
 /// What was told in the minute before.
 fn trail(pages: &[Page], until: Instant) -> String {
-    let earlier = pages.iter().filter(|page| page.at <= until);
-    let near = earlier.filter(|page| until - page.at < MINUTE);
+    let near = pages
+        .iter()
+        .filter(|page| page.at <= until && until - page.at < MINUTE);
     let lines = near.map(|page| {
         let Status {
             state,

@@ -165,7 +165,8 @@ impl Engine {
         }
         let probe = self.gate.is_probe(flight.id);
         // What is refused for good where streams are asked for says nothing about the data.
-        let streams_alone = flight.request == Request::Ticket
+        let streams_alone = probe
+            && flight.request == Request::Ticket
             && rule.class == Class::Slow
             && rule.scope != Scope::Client
             && failure.retry_after.is_none();
@@ -187,7 +188,7 @@ impl Engine {
             // own trouble does: the next ones are pulls then.
             self.stream_failed(now, !whole_client || (probe && rule.scope != Scope::Client));
         }
-        if probe && streams_alone {
+        if streams_alone {
             self.stream.distrust();
             self.budget.reserve(now, now, 1);
             self.probe_from(now);

@@ -3,10 +3,9 @@
 use evenkeel_proto::engine::{Config, Hint, Input};
 use evenkeel_proto::policy::{Class, Scope};
 use evenkeel_proto::policy::{REQUESTS, rule};
-use evenkeel_proto::wire::Cursor;
 use evenkeel_proto::{Ask, Cause, Request, SyncState};
 
-use crate::world::{Mood, Service, World, fails, fails_after, ms, secs};
+use crate::world::{Mood, Service, World, config_at, fails, fails_after, ms, secs};
 
 #[test]
 fn circuit_opening_while_live_keeps_the_stream_and_waits() {
@@ -368,8 +367,10 @@ fn check_effect(cause: Cause, request: Request, state: &str) {
         }
         class => {
             assert_eq!(status.state, SyncState::Degraded, "{label}: {status:?}");
-            let streams_alone =
-                request == Request::Ticket && class == Class::Slow && rule.scope != Scope::Client;
+            let streams_alone = was_probe
+                && request == Request::Ticket
+                && class == Class::Slow
+                && rule.scope != Scope::Client;
             let whole = match rule.scope {
                 _ if was_probe => !streams_alone,
                 Scope::Client => true,
@@ -378,7 +379,7 @@ fn check_effect(cause: Cause, request: Request, state: &str) {
                 }
                 _ => false,
             };
-            if was_probe && streams_alone {
+            if streams_alone {
                 // A pull finds out at once how the data fares.
                 assert_eq!(world.sent.last().map(|s| s.request), Some(Request::Pull));
                 world.run(ms(21));
@@ -411,14 +412,7 @@ fn prepare(request: Request, state: &str) -> Option<World> {
     match state {
         "starting" => {
             match request {
-                Request::Ticket => {
-                    let cursor = Some(Cursor(7));
-                    let config = Config {
-                        cursor,
-                        ..Config::default()
-                    };
-                    world = World::with(config, Service::default());
-                }
+                Request::Ticket => world = World::with(config_at(7), Service::default()),
                 Request::Pull => {}
                 _ => return None,
             }

@@ -6,7 +6,7 @@ use evenkeel_proto::engine::{Backlog, Config, Hint, Input, Output, Pulled};
 use evenkeel_proto::wire::Cursor;
 use evenkeel_proto::{Cause, Engine, Request, Timestamp};
 
-use crate::world::{Mood, Service, World, ms, secs};
+use crate::world::{Mood, Service, World, config_at, ms, secs};
 
 #[test]
 fn pages_are_read_until_one_is_empty() {
@@ -174,10 +174,7 @@ fn a_late_batch_that_the_log_does_not_hold_any_more_is_not_looked_for_in_a_loop(
 
 #[test]
 fn a_late_batch_beside_an_overlap_that_the_log_does_not_hold_any_more_is_looked_for_once() {
-    let config = Config {
-        cursor: Some(Cursor(5_000)),
-        ..Config::default()
-    };
+    let config = config_at(5_000);
     let service = Service {
         head: 5_000,
         ..Service::default()
@@ -287,10 +284,7 @@ fn after_an_empty_page(config: Config, shown: u64, reset_required: bool) -> Vec<
 #[test]
 fn an_end_of_the_log_below_ours_is_looked_into() {
     for (shown, looks) in [(9, true), (0, false)] {
-        let config = Config {
-            cursor: Some(Cursor(10)),
-            ..Config::default()
-        };
+        let config = config_at(10);
         let outputs = after_an_empty_page(config, shown, false);
         let below = |output| matches!(output, Output::Pull { from, .. } if from < Cursor(10));
         assert_eq!(outputs.into_iter().any(below), looks);
@@ -357,10 +351,7 @@ fn what_was_in_the_making_beside_a_snapshot_is_read_afterwards() {
 
 #[test]
 fn an_overlap_that_was_pruned_costs_no_snapshot() {
-    let config = Config {
-        cursor: Some(Cursor(90_000)),
-        ..Config::default()
-    };
+    let config = config_at(90_000);
     let service = Service {
         head: 90_000,
         pruned_below: 89_900,
@@ -401,10 +392,7 @@ fn a_restore_is_noticed_though_its_numbers_were_announced_before() {
 #[test]
 fn a_log_whose_end_keeps_falling_costs_two_snapshots_at_most() {
     let mut now = Timestamp::from_millis(5);
-    let config = Config {
-        cursor: Some(Cursor(10)),
-        ..Config::default()
-    };
+    let config = config_at(10);
     let mut engine = Engine::new(now, config);
     engine.handle_input(now, Input::Start);
     let mut snapshots = 0;

@@ -6,7 +6,7 @@ use evenkeel_proto::engine::{Backlog, Config, Floors, Hint, Input};
 use evenkeel_proto::wire::Cursor;
 use evenkeel_proto::{Cause, Lifecycle, Link, Request, SyncState};
 
-use crate::world::{Mood, Service, World, fails, fails_after, ms, secs};
+use crate::world::{Mood, Service, World, config_at, fails, fails_after, ms, secs};
 
 #[test]
 fn cold_start_reaches_synced_by_proof() {
@@ -29,11 +29,7 @@ fn cold_start_reaches_synced_by_proof() {
 
 /// A client whose replica holds what the service had an hour ago.
 fn stocked() -> World {
-    let config = Config {
-        cursor: Some(Cursor(3)),
-        ..Config::default()
-    };
-    World::with(config, Service::default())
+    World::with(config_at(3), Service::default())
 }
 
 fn requests(world: &World, from: usize) -> Vec<Request> {

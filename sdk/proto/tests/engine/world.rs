@@ -29,6 +29,14 @@ pub enum Mood {
     Silent,
 }
 
+/// A client whose replica has come that far.
+pub fn config_at(cursor: u64) -> Config {
+    Config {
+        cursor: Some(Cursor(cursor)),
+        ..Config::default()
+    }
+}
+
 pub fn fails(cause: Cause) -> Mood {
     let mut failure = Failure::local(cause, "scripted");
     if cause == Cause::AuthRequired {
