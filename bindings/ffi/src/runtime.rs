@@ -127,7 +127,8 @@ impl<T> Drop for Abort<T> {
     }
 }
 
-const WORKERS: usize = 2;
+/// With more than one the SDK would send on a thread of its own, which nobody could end.
+const WORKERS: usize = 1;
 /// For listeners and DNS.
 const BLOCKING_MAX: usize = 16;
 /// Closing waits this long for a listener that does not return.

@@ -49,6 +49,12 @@ impl<E: Copy> Wheel<E> {
         }
     }
 
+    /// The entries of the present millisecond that have not come out yet.
+    pub fn ahead(&self) -> &[E] {
+        let slot = &self.slots[self.now as usize % TURN];
+        slot.get(self.taken..).unwrap_or_default()
+    }
+
     /// The next entry before `end`, and its time.
     pub fn pop(&mut self, end: Ms) -> Option<(Ms, E)> {
         while self.now < end {

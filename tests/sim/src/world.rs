@@ -55,6 +55,7 @@ const DEVICES: u32 = 2;
 const LOSSY: u32 = 2;
 const LOST: u32 = 1;
 const RESENT_AFTER: Ms = 1_000;
+const TOUCHED: usize = 32;
 
 /// What an answer holds.
 #[derive(Clone, Copy, Debug)]
@@ -154,8 +155,10 @@ struct World<'s, C> {
 pub fn run<C: Client>(scenario: &Scenario, size: Size, seed: u64) -> Figures {
     let mut world = World::<C>::new(scenario, size, seed);
     let end = world.begin + scenario.ends + WATCH;
+    let mut touched = 0;
     while let Some((now, event)) = world.wheel.pop(end) {
-        world.on(now, event);
+        touched = world.touch(touched);
+        world.on(now, &event);
         let calm = |since: Ms| now - since > CALM && now > world.begin + scenario.ends + CALM;
         if matches!(event.what, What::Second) && world.synced_all_since.is_some_and(calm) {
             break;
@@ -220,16 +223,27 @@ impl<'s, C: Client> World<'s, C> {
         }
     }
 
-    fn on(
-        &mut self,
-        now: Ms,
-        Event {
+    /// Reads a little of each client whose turn is next, so that the waits for memory overlap; how many of them are
+    /// left.
+    fn touch(&self, left: usize) -> usize {
+        if left > 0 {
+            return left - 1;
+        }
+        let next = &self.wheel.ahead()[..self.wheel.ahead().len().min(TOUCHED)];
+        for event in next {
+            let client = event.client as usize;
+            std::hint::black_box((self.peers[client].wake_at, self.clients[client].wake()));
+        }
+        next.len()
+    }
+
+    fn on(&mut self, now: Ms, event: &Event) {
+        let Event {
             client,
             generation,
-            what,
-        }: Event,
-    ) {
-        match what {
+            ref what,
+        } = *event;
+        match *what {
             What::Change(n) => return self.change(now, self.scenario.changes[usize::from(n)].1),
             What::Second => return self.second(now),
             What::AtEdge(request, value) => {
@@ -245,14 +259,14 @@ impl<'s, C: Client> World<'s, C> {
         }
         let peer = &mut self.peers[client as usize];
         let streaming = peer.open && generation == peer.generations[Lane::Stream as usize];
-        match what {
+        match *what {
             What::Write => {
                 put(
                     &mut self.wheel,
                     now + pause(&mut self.rng),
                     client,
                     generation,
-                    what,
+                    *what,
                 );
                 if peer.dozing {
                     return;
@@ -276,7 +290,7 @@ impl<'s, C: Client> World<'s, C> {
                 if !streaming || peer.dozing {
                     return;
                 }
-                put(&mut self.wheel, now + HEARTBEAT, client, generation, what);
+                put(&mut self.wheel, now + HEARTBEAT, client, generation, *what);
                 self.say_retry(now, client);
                 self.clients[client as usize].hear(now, News::Heartbeat);
             }

@@ -46,12 +46,13 @@ impl Exchange {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(std::io::Error::other)?;
+        // Handed over before the connection can end: what is put in while it ends would never be answered.
+        let response = sender.send_request(self.request(origin));
         let connection = Alive::keep(async move {
             // The body's reader sees the same error, and it is the one who can do something about it.
             let _ = connection.await;
         });
-        let response = sender.send_request(self.request(origin)).await;
-        let response = response.map_err(std::io::Error::other)?;
+        let response = response.await.map_err(std::io::Error::other)?;
         Ok(Answer {
             response,
             connection,
