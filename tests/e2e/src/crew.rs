@@ -82,6 +82,8 @@ pub struct Device {
     name: String,
     user: String,
     told: Arc<Mutex<Told>>,
+    /// Held while it writes.
+    turn: Arc<tokio::sync::Mutex<()>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -117,6 +119,7 @@ impl Device {
         let client = builder.build();
         let client = client.unwrap_or_else(|error| panic!("{name}: {error}"));
         let told = Arc::new(Mutex::new(Told::default()));
+        let turn = Arc::default();
         let tasks = vec![
             tokio::spawn(keep_pages(client.clone(), Arc::clone(&told))),
             tokio::spawn(count_requests(client.clone(), Arc::clone(&told))),
@@ -124,6 +127,7 @@ impl Device {
                 name.to_owned(),
                 store.clone(),
                 Arc::clone(&told),
+                Arc::clone(&turn),
                 way.write_every,
             )),
         ];
@@ -136,6 +140,7 @@ impl Device {
             name: name.to_owned(),
             user: way.user.to_owned(),
             told,
+            turn,
             tasks,
         }
     }
@@ -178,9 +183,36 @@ impl Device {
         self.told().accepted.clone()
     }
 
-    /// Whether it writes from now on.
-    pub fn set_writing(&self, writing: bool) {
-        self.told().writing = writing;
+    /// It writes from now on.
+    pub fn write(&self) {
+        self.told().writing = true;
+    }
+
+    /// It writes no more, and no write is under way, when this returns.
+    pub async fn hush(&self) {
+        self.told().writing = false;
+        drop(self.turn.lock().await);
+    }
+
+    /// Waits for such a status with nothing left to send, by the store's word too: a write shows in the status
+    /// a moment after it is in the store.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come to that.
+    pub async fn sends_all(&self, within: Duration, done: impl Fn(&Status) -> bool) {
+        let end = Instant::now() + within;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let done = |status: &Status| done(status) && status.pending == 0;
+            crate::reach(&self.client, &self.name, left, done).await;
+            let pending = self.store.pending().await;
+            let pending = pending.unwrap_or_else(|error| panic!("{}: {error}", self.name));
+            if pending.operations.is_empty() {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Waits until its store holds what the server has of its user, and nothing else.
@@ -278,9 +310,16 @@ fn requests(client: &SyncClient) -> u64 {
 }
 
 /// New records and new contents of old ones, by turns.
-async fn write(name: String, store: SqliteStore, told: Arc<Mutex<Told>>, every: Duration) {
+async fn write(
+    name: String,
+    store: SqliteStore,
+    told: Arc<Mutex<Told>>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+    every: Duration,
+) {
     for number in 0_u64.. {
         sleep(every).await;
+        let _turn = turn.lock().await;
         if !told.lock().unwrap_or_else(PoisonError::into_inner).writing {
             continue;
         }
@@ -462,7 +501,7 @@ impl Crew {
         for device in &devices {
             let synced = |status: &Status| status.state == SyncState::Synced;
             crate::reach(&device.client, "synced at first", SETTLE_WITHIN, synced).await;
-            device.set_writing(true);
+            device.write();
         }
         outsider.write();
         Self {
@@ -488,10 +527,10 @@ impl Crew {
     }
 
     /// Nobody writes from now on.
-    pub fn hush(&mut self) {
-        self.devices
-            .iter()
-            .for_each(|device| device.set_writing(false));
+    pub async fn hush(&mut self) {
+        for device in &self.devices {
+            device.hush().await;
+        }
         self.outsider.hush();
     }
 
@@ -505,13 +544,12 @@ impl Crew {
         let begun = Instant::now();
         let mut took = Vec::new();
         for device in &self.devices {
-            let back = |s: &Status| {
-                s.state == SyncState::Synced && s.link == Link::Stream && s.pending == 0
-            };
-            crate::reach(&device.client, &device.name, SETTLE_WITHIN, back).await;
+            let back = |s: &Status| s.state == SyncState::Synced && s.link == Link::Stream;
+            device.sends_all(SETTLE_WITHIN, back).await;
             // Looked at one after the other: each counts from its own status.
             let pages = device.pages();
-            let since = pages.iter().rev().take_while(|page| back(&page.status));
+            let back = |page: &&Page| back(&page.status) && page.status.pending == 0;
+            let since = pages.iter().rev().take_while(back);
             let at = since.last().map_or_else(Instant::now, |page| page.at);
             took.push(at.saturating_duration_since(begun));
         }
@@ -541,7 +579,7 @@ impl Crew {
 pub struct Audit {
     /// Writes that the clients accepted.
     pub accepted: usize,
-    /// Records whose last accepted content the server does not have.
+    /// Records whose last accepted content the server does not have, with what it has.
     pub lost: Vec<String>,
     /// Operations that were applied more than once.
     pub doubled: Vec<String>,
@@ -568,12 +606,12 @@ impl Audit {
             own.insert(row.get(0), (version, content));
         }
         // Ids are made so that no two users share one.
-        let kept = |id: &String, contents: &Vec<String>| {
+        let lost = accepted.iter().filter_map(|(id, contents)| {
             let there = records.values().find_map(|own| own.get(id));
-            there.map(|(_, content)| content) == contents.last()
-        };
-        let lost = accepted.iter().filter(|(id, all)| !kept(id, all));
-        let lost = lost.map(|(id, _)| id.clone()).collect();
+            let (there, last) = (there.map(|(_, content)| content), contents.last());
+            (there != last).then(|| format!("{id}: accepted {last:?}, the server has {there:?}"))
+        });
+        let lost = lost.collect();
         // Each content was written once, so the log holds it once.
         let doubled = server
             .sql(

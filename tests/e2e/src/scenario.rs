@@ -82,7 +82,7 @@ impl Scenario {
     pub async fn mended(mut self, server: &Postgres) {
         let fault = self.expect.fault;
         let ended = Instant::now();
-        self.crew.hush();
+        self.crew.hush().await;
         let devices = &self.crew.devices;
         let sent = devices.iter().zip(&self.sent_before);
         let sent: Vec<u64> = sent

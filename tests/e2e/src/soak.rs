@@ -74,7 +74,7 @@ pub async fn run(soak: Soak) {
 
     let end = Instant::now() + soak.lasts;
     while Instant::now() < end {
-        devices.iter().for_each(|device| device.set_writing(true));
+        devices.iter().for_each(Device::write);
         let fault = rng.usize(..FAULTS.len());
         say(&format!(
             "soak: {} s left, {}",
@@ -120,17 +120,17 @@ pub async fn run(soak: Soak) {
 
 async fn all_synced(devices: &[Device]) {
     for device in devices {
-        device.set_writing(false);
+        device.hush().await;
     }
     for device in devices {
-        let synced = |s: &evenkeel::Status| s.state == SyncState::Synced && s.pending == 0;
-        crate::reach(&device.client, "back again", BACK_WITHIN, synced).await;
+        let synced = |s: &evenkeel::Status| s.state == SyncState::Synced;
+        device.sends_all(BACK_WITHIN, synced).await;
     }
 }
 
 /// Normal work for a while, with everything sent at its end.
 async fn write(devices: &[Device], span: Duration) {
-    devices.iter().for_each(|device| device.set_writing(true));
+    devices.iter().for_each(Device::write);
     sleep(span).await;
     all_synced(devices).await;
 }

@@ -299,7 +299,8 @@ impl Engine {
 
     pub(super) fn on_no_stream(&mut self, now: Timestamp) {
         self.start_polling(now);
-        if !self.stream.polling && !self.stream.is_live() {
+        if !self.stream.polling {
+            // The data does not come either.
             self.timers
                 .arm(Timer::NoStream, now + self.config.poll_every);
         }

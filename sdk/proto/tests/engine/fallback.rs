@@ -79,6 +79,55 @@ fn a_client_whose_first_ticket_is_put_off_for_long_polls_meanwhile() {
 }
 
 #[test]
+fn polling_begins_once_pulls_work_and_the_stream_waits_for_neither() {
+    let apart = || {
+        let mut world = World::synced();
+        world.service.events = fails_after(Cause::Upstream5xx, secs(120));
+        world.service.pull = fails(Cause::ConnectionLost);
+        world.change();
+        world.run(secs(3));
+        world.cut(Some(Cause::ConnectionLost));
+        world.run(secs(110));
+        assert_eq!(world.status().link, Link::None, "nothing comes that way");
+        world
+    };
+    let mut world = apart();
+    world.service.pull = Mood::Works;
+    world.run_until("polling", secs(31), World::polls);
+
+    let mut world = apart();
+    world.service.events = Mood::Works;
+    world.run_until("on a stream", secs(120), World::has_stream);
+}
+
+#[test]
+fn a_stream_that_fails_behind_a_closed_gate_does_not_lead_to_polling() {
+    let mut world = World::synced();
+    world.service.events = fails(Cause::Upstream5xx);
+    world.service.latency = secs(2);
+    let opened = world.sent.len();
+    world.cut(Some(Cause::ConnectionLost));
+    world.run_until("tried twice", secs(40), |w| {
+        let sent = w.sent[opened..].iter();
+        sent.filter(|s| s.request == Request::Events).count() == 2
+    });
+    // While that one is under way, another finds that nobody is there.
+    world.service.latency = ms(20);
+    world.service.push = fails(Cause::NetworkError);
+    world.local_writes(1);
+    world.run(secs(3));
+    assert_eq!(world.status().cause, Some(Cause::NetworkError));
+    world.service.heal();
+    let begun = world.said.len();
+    world.run_until("synced", secs(60), World::is_synced);
+    assert!(
+        world.said[begun..]
+            .iter()
+            .all(|(_, s)| s.link != Link::Polling)
+    );
+}
+
+#[test]
 fn the_ticket_endpoint_alone_being_down_does_not_stop_pulls() {
     let mut world = World::synced();
     world.service.ticket = fails_after(Cause::Upstream5xx, secs(20));
