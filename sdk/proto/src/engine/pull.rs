@@ -259,7 +259,7 @@ impl Engine {
             return;
         }
         let fell = page.next > Cursor::ZERO && page.next < from;
-        if page.changes > 0 || (!fell && Some(from) >= ours) {
+        if !fell && Some(from) >= ours {
             self.pull.resets = 0;
         }
         if page.changes == 0 {
@@ -278,7 +278,7 @@ impl Engine {
             *next = page.next;
         }
         let moved = self.move_to(now, page.next);
-        if moved && Some(from) >= ours {
+        if Some(from) >= ours {
             self.pull.count(page.changes);
         }
         if !moved && !self.pull.full && self.pull.look.is_none() && Some(page.next) == ours {

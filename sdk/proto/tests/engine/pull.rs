@@ -71,6 +71,81 @@ fn a_pruned_log_leads_to_a_snapshot_and_on() {
 }
 
 #[test]
+fn snapshots_far_apart_are_no_loop() {
+    let mut world = World::synced();
+    for n in 1..=4 {
+        world.service.head = 90_000 * n;
+        world.service.pruned_below = world.service.head;
+        world.input(Input::Hint(Hint::SyncNow));
+        world.run(secs(60));
+        assert!(world.is_synced(), "{n}: {:?}", world.status());
+    }
+}
+
+#[test]
+fn an_empty_page_without_a_cursor_says_nothing_of_the_log() {
+    let service = Service {
+        head: 90_000,
+        shows_head: false,
+        ..Service::default()
+    };
+    let mut world = World::with(config_at(90_000), service);
+    world.input(Input::Start);
+    for _ in 0..6 {
+        world.run(secs(15));
+        world.change();
+    }
+    world.run(secs(15));
+    assert!(world.is_synced());
+    let lowest = world.read_from.iter().map(|&(_, from)| from).min();
+    assert!(lowest >= Some(Cursor(89_500)), "{lowest:?}");
+}
+
+#[test]
+fn what_is_read_again_is_read_to_its_end() {
+    let service = Service {
+        head: 900,
+        ..Service::default()
+    };
+    let mut world = World::with(Config::default(), service);
+    world.input(Input::Start);
+    world.run_until("synced", secs(3), World::is_synced);
+    let synced_at = world.now;
+    world.run(secs(15));
+    let again = world.read_from.iter().filter(|(at, _)| *at > synced_at);
+    let again: Vec<_> = again.map(|&(_, from)| from.0).collect();
+    assert_eq!(again, [0, 500]);
+}
+
+#[test]
+fn what_came_while_others_were_waited_for_is_read_again_later() {
+    let mut world = World::synced();
+    world.change();
+    world.run(secs(6));
+    world.change();
+    world.run(secs(5));
+    let settled_at = world.now;
+    world.run(secs(12));
+    let again = |&(at, from): &(Timestamp, Cursor)| {
+        at > settled_at && from < world.status().cursor.unwrap()
+    };
+    assert!(world.read_from.iter().any(again), "{:?}", world.read_from);
+}
+
+#[test]
+fn a_start_reads_a_little_again_and_not_the_whole_log() {
+    let service = Service {
+        head: 90_000,
+        ..Service::default()
+    };
+    let mut world = World::with(config_at(90_000), service);
+    world.input(Input::Start);
+    world.run(secs(30));
+    let lowest = world.read_from.iter().map(|&(_, from)| from).min();
+    assert_eq!(lowest, Some(Cursor(89_500)));
+}
+
+#[test]
 fn a_service_that_always_asks_for_a_snapshot_is_met_slowly() {
     let mut world = World::synced();
     world.service.pruned_below = u64::MAX;
@@ -392,19 +467,21 @@ fn a_restore_is_noticed_though_its_numbers_were_announced_before() {
 #[test]
 fn a_log_whose_end_keeps_falling_costs_two_snapshots_at_most() {
     let mut now = Timestamp::from_millis(5);
-    let config = config_at(10);
+    let config = config_at(10_000);
     let mut engine = Engine::new(now, config);
     engine.handle_input(now, Input::Start);
-    let mut snapshots = 0;
+    let mut snapshots = 0_u64;
     let end = now + secs(1_800);
     while now <= end {
         while let Some(output) = engine.poll_output() {
             now = now + ms(20);
             let answer = match output {
                 Output::Pull { id, from } => {
+                    let end = 9_000 - snapshots;
+                    let changes = end.saturating_sub(from.0).min(500);
                     let page = Pulled {
-                        changes: 0,
-                        next: Cursor(from.0.saturating_sub(1)),
+                        changes: u32::try_from(changes).unwrap(),
+                        next: Cursor(if changes > 0 { from.0 + changes } else { end }),
                         reset_required: false,
                     };
                     Input::Pulled {
@@ -416,7 +493,7 @@ fn a_log_whose_end_keeps_falling_costs_two_snapshots_at_most() {
                     snapshots += 1;
                     Input::Snapshotted {
                         id,
-                        result: Ok(Cursor(10)),
+                        result: Ok(Cursor(10_000)),
                     }
                 }
                 _ => continue,

@@ -73,7 +73,7 @@ pub struct Service {
     pub head: u64,
     /// Pulls from below this cursor are told to reset.
     pub pruned_below: u64,
-    /// Whether it says its last change's cursor then.
+    /// Whether it says its last change's cursor then, and with an empty page.
     pub shows_head: bool,
 }
 
@@ -525,10 +525,13 @@ impl World {
                 reset_required: true,
             };
         }
-        let next = head.min(from.0 + 500);
+        let changes = head.min(from.0 + 500).saturating_sub(from.0);
         Pulled {
-            changes: u32::try_from(next.saturating_sub(from.0)).unwrap(),
-            next: Cursor(next.max(from.0)),
+            changes: u32::try_from(changes).unwrap(),
+            next: match changes {
+                0 if !self.service.shows_head => Cursor::ZERO,
+                _ => Cursor(from.0 + changes),
+            },
             reset_required: false,
         }
     }
