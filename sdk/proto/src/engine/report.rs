@@ -152,7 +152,6 @@ impl Engine {
         self.stream.is_live()
             && self.gate.is_open()
             && self.pull.proved == self.pull.need
-            && self.pull.need > 0
             && self.push.backlog.waiting == 0
             && self.failing().is_none()
     }
@@ -189,8 +188,6 @@ impl Engine {
         ATTEMPTS
             .into_iter()
             .filter(|timer| match timer {
-                Timer::Gate => false,
-                Timer::PullRetry => self.pull.wanted(),
                 Timer::AwaitStream => self.pull.wanted() && !pull_waits,
                 Timer::PushRetry => self.push.backlog.waiting > 0,
                 // These only ask for a pull, which has a wait of its own.

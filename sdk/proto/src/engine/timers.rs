@@ -41,8 +41,7 @@ pub(super) enum Timer {
 }
 
 /// The timers after which the engine sends something by itself.
-pub(super) const ATTEMPTS: [Timer; 8] = [
-    Timer::Gate,
+pub(super) const ATTEMPTS: [Timer; 7] = [
     Timer::StreamRetry,
     Timer::PullRetry,
     Timer::PushRetry,

@@ -118,6 +118,7 @@ fn a_token_provider_in_trouble_is_asked_again_with_backoff() {
     );
     let asked = world.refreshes.len() - begun;
     assert!((20..=45).contains(&asked), "{asked}");
+    assert!(world.status().attempt >= 20, "each is an attempt");
     world.service.heal();
     world.run_until("synced", secs(35), World::is_synced);
 }

@@ -11,4 +11,5 @@ mod property;
 mod pull;
 mod start;
 mod stream;
+mod told;
 mod world;

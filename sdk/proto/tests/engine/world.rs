@@ -10,7 +10,7 @@ use evenkeel_proto::engine::{
 };
 use evenkeel_proto::policy::{self, Class, Scope};
 use evenkeel_proto::wire::Cursor;
-use evenkeel_proto::{Cause, Failure, Link, Request, SyncState, SyncStatus, Timestamp};
+use evenkeel_proto::{Cause, Failure, Lifecycle, Link, Request, SyncState, SyncStatus, Timestamp};
 
 pub const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -675,6 +675,11 @@ impl World {
             status.cause.is_some(),
             status.state == SyncState::Degraded,
             "{status:?}"
+        );
+        let attempts = status.lifecycle == Lifecycle::Running && status.state != SyncState::Synced;
+        assert!(
+            attempts || status.next_attempt_at.is_none(),
+            "there is nothing to try: {status:?}"
         );
         assert!(
             status.cursor >= self.promises.cursor || self.promises.reset,
