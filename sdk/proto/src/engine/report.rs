@@ -188,10 +188,9 @@ impl Engine {
         ATTEMPTS
             .into_iter()
             .filter(|timer| match timer {
-                Timer::AwaitStream => self.pull.wanted() && !pull_waits,
                 Timer::PushRetry => self.push.backlog.waiting > 0,
-                // These only ask for a pull, which has a wait of its own.
-                Timer::Poll | Timer::Settle => !pull_waits,
+                // These only lead to a pull, which has a wait of its own.
+                Timer::AwaitStream | Timer::Poll | Timer::Settle => !pull_waits,
                 _ => true,
             })
             .filter_map(|timer| {

@@ -3,7 +3,7 @@
 use evenkeel_proto::engine::{Backlog, Input};
 use evenkeel_proto::{Ask, Cause, Link, Request};
 
-use crate::world::{Mood, World, fails, ms, secs};
+use crate::world::{Mood, World, fails, fails_after, ms, secs};
 
 /// Pulls fail, for long enough that their waits are long; pushes work, so that the gate stays open.
 fn pulls_fail() -> World {
@@ -41,18 +41,32 @@ fn the_wait_for_what_settles_ends_no_sooner_than_that_of_the_pull() {
 }
 
 #[test]
-fn the_wait_for_the_stream_ends_no_sooner_than_that_of_the_pull() {
-    let mut world = pulls_fail();
-    world.service.events = Mood::Silent;
-    world.cut(None);
-    world.run_until("a stream", secs(20), |w| {
-        w.sent.last().is_some_and(|s| s.request == Request::Events)
-    });
-    let pulls = world.sent.iter().filter(|s| s.request == Request::Pull);
-    let last = pulls.last().expect("a pull").at;
-    let next = world.status().next_attempt_at.expect("a time");
-    assert!(next.since(last) > secs(14), "its backoff");
-    assert_eq!(keeps_its_word(&mut world), Request::Pull);
+fn a_pull_waits_for_the_stream_and_for_its_own_floor() {
+    for floor in [None, Some(secs(90))] {
+        let mut world = World::synced();
+        if let Some(floor) = floor {
+            world.service.pull = fails_after(Cause::Upstream5xx, floor);
+            world.local_writes(1);
+            world.change();
+            world.run(secs(1));
+        }
+        world.service.all(&fails(Cause::NetworkError));
+        world.cut(Some(Cause::ConnectionLost));
+        world.run_until("away", secs(10), |w| {
+            w.status().cause == Some(Cause::NetworkError)
+        });
+        world.service.heal();
+        world.service.events = Mood::Silent;
+        world.run_until("a stream", secs(60), |w| {
+            w.sent.last().is_some_and(|s| s.request == Request::Events)
+        });
+        let next = world.status().next_attempt_at.expect("a time");
+        let waits = next.since(world.now);
+        assert_eq!(waits > secs(30), floor.is_some(), "{waits:?}");
+        if floor.is_none() {
+            assert_eq!(keeps_its_word(&mut world), Request::Pull);
+        }
+    }
 }
 
 #[test]
