@@ -127,8 +127,7 @@ impl<T> Drop for Abort<T> {
     }
 }
 
-/// With more than one the SDK would send on a thread of its own, which nobody could end.
-const WORKERS: usize = 1;
+const WORKERS: usize = 2;
 /// For listeners and DNS.
 const BLOCKING_MAX: usize = 16;
 /// Closing waits this long for a listener that does not return.

@@ -6,7 +6,6 @@ mod classify;
 mod endpoints;
 mod resolve;
 mod scrub;
-mod sending;
 mod spool;
 mod stream;
 mod ticket;
@@ -269,8 +268,7 @@ impl Transport {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Failure> {
-        let response = sending::send(request).await;
-        let response = response.map_err(|e| classify(&e))?;
+        let response = request.send().await.map_err(|e| classify(&e))?;
         let http_status = response.status().as_u16();
         tracing::debug!(target: "evenkeel", http_status, "answer");
         Ok(response)

@@ -95,13 +95,18 @@ impl Scenario {
         let took = self.crew.recover().await;
         let mut degraded = Vec::new();
         let mut shown = BTreeSet::new();
+        let mut stranded = 0;
         for (device, earliest) in devices.iter().zip(&mut earliest) {
             let pages = device.pages();
-            check_history(fault, &pages, self.expect.causes);
-            // The edge's circuit may be open for a moment yet; then the attempt after that is the earliest.
-            let soon = pages
-                .iter()
-                .filter(|page| page.at >= ended && page.at < ended + CIRCUIT_OPEN);
+            let waits = check_history(fault, &pages, self.expect.causes);
+            stranded += u32::from(waits);
+            assert!(stranded <= 1, "{fault}: a second stranded request");
+            // The edge's circuit may be open for a moment yet, or a request be stranded; then the attempt after
+            // that is the earliest.
+            let soon = pages.iter().filter(|page| {
+                let overdue = waits && page.status.cause == Some(Cause::ResponseTimeout);
+                page.at >= ended && (page.at < ended + CIRCUIT_OPEN || overdue)
+            });
             for page in soon {
                 if let Some(left) = page.next_attempt_in {
                     *earliest = (*earliest).max(page.at + left - ended);
