@@ -1,9 +1,9 @@
 //! Polling when the stream does not work, and back.
 
-use evenkeel_proto::engine::{Hint, Input};
+use evenkeel_proto::engine::{Config, Hint, Input};
 use evenkeel_proto::{Cause, Link, Request, SyncState};
 
-use crate::world::{Mood, World, fails, fails_after, ms, secs};
+use crate::world::{Mood, Service, World, fails, fails_after, ms, secs};
 
 fn polling(events: Mood) -> World {
     let mut world = World::synced();
@@ -31,6 +31,25 @@ fn pulls_go_on_at_their_cadence_while_events_answer_503() {
     assert_eq!(world.status().link, Link::Polling);
     assert_eq!(world.status().state, SyncState::Degraded);
     assert_eq!(world.status().cause, Some(Cause::Upstream5xx));
+}
+
+#[test]
+fn an_app_may_be_polled_for_twice_a_day() {
+    let hours = |n: u64| secs(n * 3_600);
+    let config = Config {
+        poll_every: hours(12),
+        ..Config::default()
+    };
+    let mut world = World::with(config, Service::default());
+    world.service.events = fails(Cause::Upstream5xx);
+    world.input(Input::Start);
+    world.run_until("polling", secs(300), World::polls);
+    world.run(secs(60));
+    let begun = world.now;
+    world.run(hours(60));
+    let sent = world.sent_since(begun);
+    let pulls = sent.iter().filter(|s| s.request == Request::Pull).count();
+    assert!((4..=6).contains(&pulls), "{pulls}");
 }
 
 #[test]

@@ -112,3 +112,11 @@ fn the_user_is_asked_about_what_only_the_user_can_decide() {
         assert_eq!(world.status().ask, ask);
     }
 }
+
+#[test]
+fn logs_name_requests_by_number_and_times_in_milliseconds() {
+    let world = World::synced();
+    let first = world.sent[0];
+    assert_eq!(first.id.to_string(), "1");
+    assert_eq!(first.at.as_millis(), 1_000_000);
+}
