@@ -55,6 +55,27 @@ fn a_broken_limit_stays_broken() {
 }
 
 #[test]
+fn what_is_held_is_what_did_not_end_yet() {
+    let mut decoder = Decoder::new(Limits::default());
+    assert_eq!(decoder.held_bytes(), 0);
+    let x = |n| "x".repeat(n);
+    for part in [
+        format!("id: {}\n\n", x(1_000)),
+        format!("id: {}\n", x(2_000)),
+        format!("event: {}\n", x(3_000)),
+        format!("data: {}\n", x(4_000)),
+        format!("data: {}", x(5_000)),
+    ] {
+        // A byte at a time: nothing can be lent out of a chunk.
+        for byte in part.bytes() {
+            assert_eq!(decoder.next(&mut &[byte][..]), Ok(None));
+        }
+    }
+    let held = decoder.held_bytes();
+    assert!((15_000..=2 * 15_100).contains(&held), "{held}");
+}
+
+#[test]
 fn an_event_within_one_chunk_is_lent_out_of_it() {
     let bytes = b"event: sync\ndata: {\"cursor\":7}\n\n".to_vec();
     let mut decoder = Decoder::new(Limits::default());
