@@ -73,6 +73,31 @@ fn what_is_held_is_what_did_not_end_yet() {
     }
     let held = decoder.held_bytes();
     assert!((15_000..=2 * 15_100).contains(&held), "{held}");
+
+    let mut decoder = Decoder::new(Limits::default());
+    let part = format!("data: {}", x(16_000));
+    assert_eq!(decoder.next(&mut part.as_bytes()), Ok(None));
+    let held = decoder.held_bytes();
+    assert!((16_000..=17_000).contains(&held), "{held}");
+}
+
+#[test]
+fn room_is_kept_for_the_next_event_but_not_that_of_a_large_one() {
+    let held_after = |bytes: usize| {
+        let mut decoder = Decoder::new(Limits::default());
+        let event = format!("data: {}\ndata: x\n\n:\n", "x".repeat(bytes));
+        let mut items = 0;
+        for mut part in event.as_bytes().chunks(1_000) {
+            while let Some(item) = decoder.next(&mut part).unwrap() {
+                items += usize::from(matches!(item, Item::Event { .. }));
+            }
+        }
+        assert_eq!(items, 1);
+        decoder.held_bytes()
+    };
+    let (small, large) = (held_after(5_000), held_after(500_000));
+    assert!((5_000..64 * 1024).contains(&small), "{small}");
+    assert!(large < 64 * 1024, "{large}");
 }
 
 #[test]
