@@ -5,10 +5,10 @@
 use std::path::Path;
 
 use evenkeel_proto::wire::{
-    AiAnswer, AiSession, Analysis, BootstrapAnswer, BootstrapRequest, ConnectRequest, Cursor,
-    DeviceList, EdgeMetrics, ErrorEnvelope, PullPage, PushAnswer, PushRequest, Ready, Record,
-    RevokeAnswer, SameSite, SetCookie, Snapshot, StreamMessage, TICKET_COOKIE, TicketAnswer,
-    UnixMillis, Version,
+    AiAnswer, AiSession, AiTask, Analysis, BootstrapAnswer, BootstrapRequest, ConnectRequest,
+    Cursor, DeviceList, EdgeMetrics, ErrorEnvelope, PullPage, PushAnswer, PushRequest, Ready,
+    Record, RevokeAnswer, SameSite, SetCookie, Snapshot, StreamMessage, TICKET_COOKIE,
+    TicketAnswer, UnixMillis, Version,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -164,6 +164,61 @@ fn the_ticket_is_found_among_other_cookies() {
     let cookie = SetCookie::find(&headers, TICKET_COOKIE).unwrap();
     assert_eq!(cookie.value.expose(), "new");
     assert_eq!(SetCookie::find(&headers, "b"), None);
+}
+
+#[test]
+fn a_cookie_goes_to_its_path_and_what_lies_below() {
+    for (own, path, fits) in [
+        ("; Path=/api/v2/events", "/api/v2/events", true),
+        ("; Path=/api/v2/events", "/api/v2/events/more", true),
+        ("; Path=/api/v2/events", "/api/v2/eventsource", false),
+        ("; Path=/api/v2/events", "/api/v2", false),
+        ("; Path=/api/", "/api/v2/events", true),
+        ("", "/anything", true),
+    ] {
+        let cookie = SetCookie::parse(&format!("t=x{own}")).unwrap();
+        assert_eq!(cookie.is_for(path), fits, "{own} {path}");
+    }
+    let mut headers = http::HeaderMap::new();
+    for value in ["t=first", "t=elsewhere; Path=/else", "other=x; Path=/api"] {
+        headers.append("set-cookie", http::HeaderValue::from_static(value));
+    }
+    let found = SetCookie::find_for(&headers, "t", "/api").unwrap();
+    assert_eq!(found.value.expose(), "first");
+    assert_eq!(SetCookie::find_for(&headers, "none", "/api"), None);
+}
+
+#[test]
+fn a_cookie_is_of_four_kibibytes_at_most_and_its_attributes_are_kept() {
+    let long = |bytes| SetCookie::parse(&format!("t={}", "x".repeat(bytes)));
+    assert!(long(4_096).is_some());
+    assert_eq!(long(4_097), None);
+    for (text, same_site) in [
+        ("Strict", SameSite::Strict),
+        ("lax", SameSite::Lax),
+        ("NONE", SameSite::None),
+    ] {
+        let cookie = SetCookie::parse(&format!("t=x; SameSite={text}")).unwrap();
+        assert_eq!(cookie.same_site, Some(same_site));
+    }
+}
+
+#[test]
+fn a_task_is_named_by_the_end_of_its_path() {
+    for task in AiTask::ALL {
+        assert_eq!(AiTask::of_path(task.path()), Some(task));
+    }
+    assert_eq!(AiTask::of_path("/api/v1/ai"), None);
+    let names = AiTask::ALL.map(AiTask::as_str);
+    let expected = [
+        "analyze",
+        "batch",
+        "cleanup",
+        "search",
+        "daily-brief",
+        "transcribe",
+    ];
+    assert_eq!(names, expected);
 }
 
 #[test]
