@@ -177,3 +177,18 @@ proptest! {
         compare(&damaged);
     }
 }
+
+#[test]
+fn what_is_no_list_says_what_was_expected() {
+    for (body, expected) in [
+        ("7", "an object with the list `changes`"),
+        (r#"{"changes": 7, "nextCursor": 1}"#, "a list"),
+        (
+            r#"{"changes": [], "nextCursor": true}"#,
+            "a whole number in range",
+        ),
+    ] {
+        let error = by_item::<PullPage>(SliceRead::new(body.as_bytes())).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}

@@ -7,8 +7,8 @@ use std::path::Path;
 use evenkeel_proto::wire::{
     AiAnswer, AiSession, AiTask, Analysis, BootstrapAnswer, BootstrapRequest, ConnectRequest,
     Cursor, DeviceList, EdgeMetrics, ErrorEnvelope, PullPage, PushAnswer, PushRequest, Ready,
-    Record, RevokeAnswer, SameSite, SetCookie, Snapshot, StreamMessage, TICKET_COOKIE,
-    TicketAnswer, UnixMillis, Version,
+    Record, RevokeAnswer, SameSite, ServiceError, SetCookie, Snapshot, StreamMessage,
+    TICKET_COOKIE, TicketAnswer, UnixMillis, Version,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -148,6 +148,20 @@ fn neither_secrets_nor_content_can_be_printed() {
     .unwrap();
     let shown = format!("{ticket:?} {connect:#?} {cookie:?} {page:#?}");
     assert!(!shown.contains("hush"), "{shown}");
+    let record = format!("{:?}", page.changes);
+    assert!(
+        record.contains(r#"id: "n""#) && record.contains(r#"["content"]"#),
+        "{record}"
+    );
+}
+
+#[test]
+fn a_record_is_deleted_where_the_service_says_when() {
+    for (deleted_at, is) in [("5", true), ("null", false)] {
+        let text = format!(r#"{{"id":"n","version":1,"deletedAt":{deleted_at}}}"#);
+        let record: Record = serde_json::from_str(&text).unwrap();
+        assert_eq!(record.is_deleted(), is);
+    }
 }
 
 #[test]
@@ -193,6 +207,9 @@ fn a_cookie_is_of_four_kibibytes_at_most_and_its_attributes_are_kept() {
     let long = |bytes| SetCookie::parse(&format!("t={}", "x".repeat(bytes)));
     assert!(long(4_096).is_some());
     assert_eq!(long(4_097), None);
+    let aged = SetCookie::parse("t=x; Max-Age=99999999999").unwrap();
+    let days = aged.max_age.map(|age| age.as_secs() / 86_400);
+    assert_eq!(days, Some(400), "as browsers have it");
     for (text, same_site) in [
         ("Strict", SameSite::Strict),
         ("lax", SameSite::Lax),
@@ -219,6 +236,22 @@ fn a_task_is_named_by_the_end_of_its_path() {
         "transcribe",
     ];
     assert_eq!(names, expected);
+}
+
+#[test]
+fn a_hint_is_written_as_a_whole_number_where_it_is_one() {
+    for (read, written) in [
+        ("17000.0", "17000"),
+        ("-3.0", "-3"),
+        ("0.5", "0.5"),
+        ("9e15", "9000000000000000.0"),
+        ("1e300", "1e+300"),
+    ] {
+        let error: ServiceError =
+            serde_json::from_str(&format!(r#"{{"retryAfterMs":{read}}}"#)).unwrap();
+        let text = serde_json::to_string(&error).unwrap();
+        assert_eq!(text, format!(r#"{{"retryAfterMs":{written}}}"#));
+    }
 }
 
 #[test]
