@@ -162,6 +162,13 @@ fn a_record_is_deleted_where_the_service_says_when() {
         let record: Record = serde_json::from_str(&text).unwrap();
         assert_eq!(record.is_deleted(), is);
     }
+    let error = serde_json::from_str::<Record>("7").unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("a record with at least an id and a version"),
+        "{error}"
+    );
 }
 
 #[test]
