@@ -7,7 +7,7 @@ use std::path::Path;
 use evenkeel_proto::wire::{
     AiAnswer, AiSession, AiTask, Analysis, BootstrapAnswer, BootstrapRequest, ConnectRequest,
     Cursor, DeviceList, EdgeMetrics, ErrorEnvelope, PullPage, PushAnswer, PushRequest, Ready,
-    Record, RevokeAnswer, SameSite, ServiceError, SetCookie, Snapshot, StreamMessage,
+    Record, RevokeAnswer, SameSite, Scale, ServiceError, SetCookie, Snapshot, StreamMessage,
     TICKET_COOKIE, TicketAnswer, UnixMillis, Version,
 };
 use proptest::prelude::*;
@@ -148,6 +148,7 @@ fn neither_secrets_nor_content_can_be_printed() {
     .unwrap();
     let shown = format!("{ticket:?} {connect:#?} {cookie:?} {page:#?}");
     assert!(!shown.contains("hush"), "{shown}");
+    assert_eq!(format!("{:?}", cookie.value), "***");
     let record = format!("{:?}", page.changes);
     assert!(
         record.contains(r#"id: "n""#) && record.contains(r#"["content"]"#),
@@ -243,6 +244,22 @@ fn a_task_is_named_by_the_end_of_its_path() {
         "transcribe",
     ];
     assert_eq!(names, expected);
+}
+
+#[test]
+fn the_next_record_is_counted_from_nothing_within_the_same_text() {
+    let mut scale = Scale::default();
+    scale.add(br#"[{"a":1},{"b":"begun"#);
+    assert!(scale.bytes() == 20 && scale.tree_bytes() > 0);
+    scale.begin();
+    scale.add(b",,,,[[[[");
+    assert_eq!(
+        (scale.bytes(), scale.tree_bytes()),
+        (8, 0),
+        "a text goes on"
+    );
+    scale.add(br#"",""#);
+    assert!(scale.tree_bytes() > 0);
 }
 
 #[test]
