@@ -247,6 +247,20 @@ fn a_task_is_named_by_the_end_of_its_path() {
 }
 
 #[test]
+fn a_ticket_says_until_when_in_either_flavour() {
+    for (body, until, in_body) in [
+        (r#"{"ok":true,"expiresAt":7}"#, Some(7), false),
+        (r#"{"ticket":"t","expires_at_ms":8}"#, Some(8), true),
+        (r#"{"ticket":"","ok":true}"#, None, false),
+    ] {
+        let ticket: TicketAnswer = serde_json::from_str(body).unwrap();
+        assert_eq!(ticket.expires_at(), until.map(UnixMillis), "{body}");
+        let here = matches!(ticket, TicketAnswer::Body { .. });
+        assert_eq!(here, in_body, "{body}");
+    }
+}
+
+#[test]
 fn the_next_record_is_counted_from_nothing_within_the_same_text() {
     let mut scale = Scale::default();
     scale.add(br#"[{"a":1},{"b":"begun"#);
