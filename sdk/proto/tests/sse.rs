@@ -56,43 +56,37 @@ fn a_broken_limit_stays_broken() {
 
 #[test]
 fn what_is_held_is_what_did_not_end_yet() {
-    let mut decoder = Decoder::new(Limits::default());
-    assert_eq!(decoder.held_bytes(), 0);
+    let held = |chunks: &[Vec<u8>]| {
+        let (items, error, decoder) = decode(Limits::default(), chunks);
+        assert_eq!((items, error), (Vec::new(), None));
+        decoder.held_bytes()
+    };
+    assert_eq!(held(&[]), 0);
     let x = |n| "x".repeat(n);
-    for part in [
+    let parts = [
         format!("id: {}\n\n", x(1_000)),
         format!("id: {}\n", x(2_000)),
         format!("event: {}\n", x(3_000)),
         format!("data: {}\n", x(4_000)),
         format!("data: {}", x(5_000)),
-    ] {
-        // A byte at a time: nothing can be lent out of a chunk.
-        for byte in part.bytes() {
-            assert_eq!(decoder.next(&mut &[byte][..]), Ok(None));
-        }
-    }
-    let held = decoder.held_bytes();
-    assert!((15_000..=2 * 15_100).contains(&held), "{held}");
-
-    let mut decoder = Decoder::new(Limits::default());
-    let part = format!("data: {}", x(16_000));
-    assert_eq!(decoder.next(&mut part.as_bytes()), Ok(None));
-    let held = decoder.held_bytes();
-    assert!((16_000..=17_000).contains(&held), "{held}");
+    ];
+    // A byte at a time: nothing can be lent out of a chunk.
+    let bytes = parts.concat().into_bytes();
+    let all = held(&bytes.into_iter().map(|byte| vec![byte]).collect::<Vec<_>>());
+    assert!((15_000..=2 * 15_100).contains(&all), "{all}");
+    let line = held(&[format!("data: {}", x(16_000)).into_bytes()]);
+    assert!((16_000..=17_000).contains(&line), "{line}");
 }
 
 #[test]
 fn room_is_kept_for_the_next_event_but_not_that_of_a_large_one() {
     let held_after = |bytes: usize| {
-        let mut decoder = Decoder::new(Limits::default());
         let event = format!("data: {}\ndata: x\n\n:\n", "x".repeat(bytes));
-        let mut items = 0;
-        for mut part in event.as_bytes().chunks(1_000) {
-            while let Some(item) = decoder.next(&mut part).unwrap() {
-                items += usize::from(matches!(item, Item::Event { .. }));
-            }
-        }
-        assert_eq!(items, 1);
+        let chunks: Vec<_> = event.as_bytes().chunks(1_000).map(<[u8]>::to_vec).collect();
+        let (items, error, decoder) = decode(Limits::default(), &chunks);
+        assert_eq!(error, None);
+        let events = items.iter().filter(|item| item.get("data").is_some());
+        assert_eq!(events.count(), 1);
         decoder.held_bytes()
     };
     let (small, large) = (held_after(5_000), held_after(500_000));

@@ -230,7 +230,8 @@ impl<'s, C: Client> World<'s, C> {
         if left > 0 {
             return left - 1;
         }
-        let next = &self.wheel.ahead()[..self.wheel.ahead().len().min(TOUCHED)];
+        let ahead = self.wheel.ahead();
+        let next = &ahead[..ahead.len().min(TOUCHED)];
         for event in next {
             let client = event.client as usize;
             std::hint::black_box((self.peers[client].wake_at, self.clients[client].wake()));

@@ -106,11 +106,7 @@ fn polling_begins_once_pulls_work_and_the_stream_waits_for_neither() {
         world.change();
         world.run(secs(3));
         world.cut(Some(Cause::ConnectionLost));
-        for _ in 0..22 {
-            // Pushes work, so it is not the whole client that fails.
-            world.local_writes(1);
-            world.run(secs(5));
-        }
+        world.writes_on(22);
         assert_eq!(world.status().link, Link::None, "nothing comes that way");
         world
     };

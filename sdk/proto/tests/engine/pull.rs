@@ -8,15 +8,21 @@ use evenkeel_proto::{Cause, Engine, Request, Timestamp};
 
 use crate::world::{Mood, Service, World, config_at, ms, secs};
 
-#[test]
-fn pages_are_read_until_one_is_empty() {
+/// A new client that has read so many changes, within that time.
+fn downloaded(head: u64, within: Duration) -> World {
     let service = Service {
-        head: 2_600,
+        head,
         ..Service::default()
     };
     let mut world = World::with(Config::default(), service);
     world.input(Input::Start);
-    world.run_until("synced", secs(2), World::is_synced);
+    world.run_until("synced", within, World::is_synced);
+    world
+}
+
+#[test]
+fn pages_are_read_until_one_is_empty() {
+    let world = downloaded(2_600, secs(2));
     assert_eq!(world.status().cursor, Some(Cursor(2_600)));
 }
 
@@ -103,13 +109,7 @@ fn an_empty_page_without_a_cursor_says_nothing_of_the_log() {
 
 #[test]
 fn what_is_read_again_is_read_to_its_end() {
-    let service = Service {
-        head: 900,
-        ..Service::default()
-    };
-    let mut world = World::with(Config::default(), service);
-    world.input(Input::Start);
-    world.run_until("synced", secs(3), World::is_synced);
+    let mut world = downloaded(900, secs(3));
     let synced_at = world.now;
     world.run(secs(15));
     let again = world.read_from.iter().filter(|(at, _)| *at > synced_at);
@@ -159,13 +159,7 @@ fn a_service_that_always_asks_for_a_snapshot_is_met_slowly() {
 
 #[test]
 fn a_restored_database_is_noticed_by_its_low_announcement() {
-    let service = Service {
-        head: 1_000,
-        ..Service::default()
-    };
-    let mut world = World::with(Config::default(), service);
-    world.input(Input::Start);
-    world.run_until("synced", secs(3), World::is_synced);
+    let mut world = downloaded(1_000, secs(3));
     world.run(secs(30));
     world.service.head = 400;
     world.change();
@@ -292,13 +286,7 @@ fn what_came_in_a_burst_is_read_again_from_before_it() {
 
 #[test]
 fn of_a_long_download_only_the_end_is_read_again() {
-    let service = Service {
-        head: 100_000,
-        ..Service::default()
-    };
-    let mut world = World::with(Config::default(), service);
-    world.input(Input::Start);
-    world.run_until("synced", secs(300), World::is_synced);
+    let mut world = downloaded(100_000, secs(300));
     let synced_at = world.now;
     world.run(secs(30));
     let again = world.read_from.iter().filter(|(at, _)| *at > synced_at);
@@ -443,13 +431,7 @@ fn an_overlap_that_was_pruned_costs_no_snapshot() {
 
 #[test]
 fn a_restore_is_noticed_though_its_numbers_were_announced_before() {
-    let service = Service {
-        head: 1_000,
-        ..Service::default()
-    };
-    let mut world = World::with(Config::default(), service);
-    world.input(Input::Start);
-    world.run_until("synced", secs(3), World::is_synced);
+    let mut world = downloaded(1_000, secs(3));
     for _ in 0..3 {
         world.change();
         world.run(secs(1));

@@ -5,19 +5,6 @@ use evenkeel_proto::{Ask, Cause, Link, Request};
 
 use crate::world::{Mood, World, fails, fails_after, ms, secs};
 
-/// Pulls fail, for long enough that their waits are long; pushes work, so that the gate stays open.
-fn pulls_fail() -> World {
-    let mut world = World::synced();
-    world.service.pull = fails(Cause::ConnectionLost);
-    world.change();
-    for _ in 0..12 {
-        world.local_writes(1);
-        world.run(secs(5));
-    }
-    assert_eq!(world.status().cause, Some(Cause::ConnectionLost));
-    world
-}
-
 /// The next request goes out when the status says so.
 fn keeps_its_word(world: &mut World) -> Request {
     let next = world.status().next_attempt_at.expect("a time");
@@ -71,7 +58,11 @@ fn a_pull_waits_for_the_stream_and_for_its_own_floor() {
 
 #[test]
 fn what_was_discarded_is_not_announced() {
-    let mut world = pulls_fail();
+    let mut world = World::synced();
+    world.service.pull = fails(Cause::ConnectionLost);
+    world.change();
+    world.writes_on(12);
+    assert_eq!(world.status().cause, Some(Cause::ConnectionLost));
     world.service.push = fails(Cause::ConnectionLost);
     world.local_writes(1);
     world.run(ms(100));

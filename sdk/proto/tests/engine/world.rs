@@ -251,6 +251,14 @@ impl World {
         }));
     }
 
+    /// A write every five seconds. Where these are pushed, it is not the whole client that fails.
+    pub fn writes_on(&mut self, writes: u32) {
+        for _ in 0..writes {
+            self.local_writes(1);
+            self.run(secs(5));
+        }
+    }
+
     /// A change on the server, announced on the stream.
     pub fn change(&mut self) {
         self.service.head += 1;
