@@ -22,6 +22,7 @@ use crate::clock;
 use crate::diagnostics::Lane;
 use crate::guard::{caught, locked};
 use crate::mailbox::{Command, Network};
+use crate::replica::ReplicaError;
 use crate::shared::Shared;
 use crate::state::Until;
 use crate::status::Status;
@@ -35,8 +36,8 @@ pub(crate) async fn run(running: Running) {
     let mut settling = None;
     loop {
         let stopped = match standby::begin(shared, settling.take()).await {
-            Begun::At(cursor, number) => {
-                let mut driver = Driver::begin(shared, cursor, number);
+            Begun::At(position, number) => {
+                let mut driver = Driver::begin(shared, &position, number);
                 let mut turn = Turn::GoOn;
                 while turn == Turn::GoOn {
                     turn = driver.turn().await;
@@ -87,10 +88,17 @@ impl Drop for Running {
 /// What came of asking the replica where it stands.
 enum Begun {
     /// With the commands that are done as soon as the engine has begun.
-    At(Option<Cursor>, Option<u64>),
+    At(Position, Option<u64>),
     /// The app stopped the client meanwhile, with the command of this number.
     Stopped(u64),
     Dropped,
+}
+
+/// How far the replica has come.
+#[derive(Default)]
+struct Position {
+    cursor: Option<Cursor>,
+    settled: Cursor,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,14 +150,15 @@ struct Driver {
 }
 
 impl Driver {
-    fn begin(shared: &Arc<Shared>, cursor: Option<Cursor>, settling: Option<u64>) -> Self {
+    fn begin(shared: &Arc<Shared>, position: &Position, settling: Option<u64>) -> Self {
         let mut floors = shared.floors_left();
         if floors.gate.is_zero() {
             floors.cause = None;
         }
         let config = Config {
             seed: locked(&shared.seed).u64(..),
-            cursor,
+            cursor: position.cursor,
+            settled: position.settled,
             backlog: shared.backlog(),
             floors,
             quiet: shared.timeouts.quiet,
@@ -314,26 +323,30 @@ impl Driver {
     }
 }
 
-/// The cursor, or none where it cannot be read: pages from the beginning are applied just as well,
-/// and the store's trouble shows as soon as it has to write one.
-async fn read_cursor(shared: &Arc<Shared>, settling: Option<u64>) -> Begun {
-    let reading = caught(async { shared.replica.cursor().await });
+/// The replica's position, or none where it cannot be read: pages from the beginning are applied just as
+/// well, and the store's trouble shows as soon as it has to write one.
+async fn read_position(shared: &Arc<Shared>, settling: Option<u64>) -> Begun {
+    let reading = caught(async {
+        let cursor = shared.replica.cursor().await?;
+        let settled = shared.replica.settled().await?;
+        Ok::<_, ReplicaError>(Position { cursor, settled })
+    });
     tokio::pin!(reading);
     loop {
         tokio::select! {
-            cursor = &mut reading => {
-                let cursor = match cursor {
-                    Ok(Ok(cursor)) => cursor,
+            position = &mut reading => {
+                let position = match position {
+                    Ok(Ok(position)) => position,
                     Ok(Err(error)) => {
                         tracing::warn!(target: "evenkeel", %error, "the replica's cursor is unknown");
-                        None
+                        Position::default()
                     }
                     Err(_panicked) => {
                         tracing::error!(target: "evenkeel", "the replica panicked");
-                        None
+                        Position::default()
                     }
                 };
-                return Begun::At(cursor, settling);
+                return Begun::At(position, settling);
             }
             () = shared.mailbox.posted() => {
                 if shared.mailbox.is_closed() {

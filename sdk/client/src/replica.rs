@@ -40,6 +40,13 @@ pub trait Replica: Send + Sync + 'static {
     /// How far the replica has come; `None` if it never synced.
     fn cursor(&self) -> ReplicaFuture<'_, Option<Cursor>>;
 
+    /// At or below this cursor nothing is missing: the highest of [`PageBody::settles`] that was noted, and 0 again
+    /// after [`Replica::replace`]. With 0, the default, each start costs one more request, which reads the last
+    /// changes again.
+    fn settled(&self) -> ReplicaFuture<'_, Cursor> {
+        Box::pin(std::future::ready(Ok(Cursor::ZERO)))
+    }
+
     /// How many things wait. Called often, so it must neither block nor do I/O; a write must be
     /// counted before [`ReplicaSignal::wrote`] is called for it.
     fn backlog(&self) -> Backlog;
@@ -48,7 +55,7 @@ pub trait Replica: Send + Sync + 'static {
     /// that is further. Returns what the page said, and what changed by it. Idempotent: a record is
     /// changed only by a higher version than it has. A page that asks for a reset changes nothing. One
     /// that begins beyond the replica's own cursor would leave a hole: it changes nothing and
-    /// answers [`ReplicaError::Gap`].
+    /// answers [`ReplicaError::Gap`]. Notes what the page [settles](PageBody::settles).
     fn apply_page(&self, from: Cursor, page: PageBody) -> ReplicaFuture<'_, (Pulled, Vec<Change>)>;
 
     /// Replaces all records by the snapshot's (local writes that wait stay on top), and sets the cursor
@@ -158,6 +165,10 @@ impl<R: Replica + ?Sized> Replica for Arc<R> {
 
     fn cursor(&self) -> ReplicaFuture<'_, Option<Cursor>> {
         (**self).cursor()
+    }
+
+    fn settled(&self) -> ReplicaFuture<'_, Cursor> {
+        (**self).settled()
     }
 
     fn backlog(&self) -> Backlog {

@@ -165,7 +165,7 @@ impl Transport {
             .append_pair("cursor", &from.to_string());
         let limit = self.limits.pull_bytes_max;
         let body = self.read(Request::Pull, token, url, limit, spool).await;
-        body.map(PageBody)
+        body.map(PageBody::new)
     }
 
     pub(crate) async fn snapshot(

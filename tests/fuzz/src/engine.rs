@@ -14,6 +14,8 @@ use evenkeel_proto::{Ask, Cause, Failure, Lifecycle, Timestamp};
 use crate::bytes::Bytes;
 use world::{Mood, Service, World, fails, fails_after, ms, secs};
 
+#[path = "../../../sdk/proto/tests/engine/replica.rs"]
+mod replica;
 #[allow(dead_code, reason = "the scenarios use what is left over here")]
 #[path = "../../../sdk/proto/tests/engine/world.rs"]
 mod world;

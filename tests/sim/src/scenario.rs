@@ -21,6 +21,8 @@ pub enum Change {
     EdgesUp,
     /// The edges know no origin, or know it again.
     Configured(bool),
+    /// Something before the edges answers everything with 503, and this `Retry-After` in seconds; or no longer.
+    Maintenance(Option<u16>),
     /// Half the fleet falls asleep.
     Doze,
     /// It wakes.
@@ -148,6 +150,16 @@ pub fn all() -> Vec<Scenario> {
                 (60 * MINUTE, Change::Configured(true)),
             ],
             60 * MINUTE,
+        ),
+        scenario(
+            "maintenance",
+            "a page before the edges says 503 and Retry-After: 120 to everybody for 5 min",
+            vec![
+                (0, Change::Maintenance(Some(120))),
+                (0, Change::OriginRestart),
+                (5 * MINUTE, Change::Maintenance(None)),
+            ],
+            5 * MINUTE,
         ),
         Scenario {
             clocks_wrong: true,

@@ -144,6 +144,8 @@ struct World<'s, C> {
     edges: Vec<Edge>,
     edges_up: bool,
     configured: bool,
+    /// Everything is answered before the edges: with 503, and this `Retry-After` in seconds.
+    maintenance: Option<u16>,
     origin: Origin,
     begin: Ms,
     record: Recorder,
@@ -215,6 +217,7 @@ impl<'s, C: Client> World<'s, C> {
             edges: vec![Edge::default(); size.edges.into()],
             edges_up: true,
             configured: true,
+            maintenance: None,
             origin,
             begin,
             record: Recorder::new(size, begin, begin + scenario.ends, size.clients - swallowed),

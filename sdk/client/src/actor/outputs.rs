@@ -45,11 +45,13 @@ impl Driver {
                     Box::pin(r.stream(id, ticket, hold))
                 });
             }
-            Output::Pull { id, from } => {
+            Output::Pull { id, from, settles } => {
                 self.shared
                     .caught_up
                     .send_modify(|caught_up| caught_up.pulls_begun += 1);
-                self.begin_request(id, Lane::Pull, |r, hold| Box::pin(r.pull(id, from, hold)));
+                self.begin_request(id, Lane::Pull, |r, hold| {
+                    Box::pin(r.pull(id, from, settles, hold))
+                });
             }
             Output::Snapshot { id, resume } => self.begin_request(id, Lane::Snapshot, |r, hold| {
                 Box::pin(r.snapshot(id, resume, hold))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use evenkeel_proto::{Failure, Lifecycle};
 use tokio::time::Instant;
 
-use super::{Begun, read_cursor, tasks};
+use super::{Begun, read_position, tasks};
 use crate::diagnostics::Lane;
 use crate::guard::locked;
 use crate::mailbox::Command;
@@ -21,7 +21,7 @@ use crate::status::Told;
 /// done with what is shown first.
 pub(super) async fn begin(shared: &Arc<Shared>, settling: Option<u64>) -> Begun {
     let Some(lease) = shared.replica.lease() else {
-        return read_cursor(shared, settling).await;
+        return read_position(shared, settling).await;
     };
     let mut standby = Standby {
         shared,
@@ -34,7 +34,7 @@ pub(super) async fn begin(shared: &Arc<Shared>, settling: Option<u64>) -> Begun 
     };
     match standby.run().await {
         Some(end) => end,
-        None => read_cursor(shared, standby.settling).await,
+        None => read_position(shared, standby.settling).await,
     }
 }
 

@@ -141,7 +141,13 @@ impl Requests {
         }
     }
 
-    pub(super) async fn pull(self, id: RequestId, from: Cursor, hold: Hold) -> Finished {
+    pub(super) async fn pull(
+        self,
+        id: RequestId,
+        from: Cursor,
+        settles: Option<Cursor>,
+        hold: Hold,
+    ) -> Finished {
         let asking = async {
             let token = self.shared.tokens.current().await?;
             let spool = self.spool(id)?;
@@ -153,6 +159,7 @@ impl Requests {
         let result = match page {
             Err(failure) => Err(failure),
             Ok(page) => {
+                let page = page.settling(settles);
                 let applying = || self.shared.replica.apply_page(from, page);
                 self.apply(id, applying).await
             }

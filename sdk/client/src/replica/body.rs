@@ -35,13 +35,34 @@ use crate::transport::{HEAD_BYTES, TREE_BYTES_MAX, unfolds, unreadable};
 /// # Ok::<(), ReplicaError>(())
 /// ```
 #[derive(Debug)]
-pub struct PageBody(pub(crate) Body<PullPage>);
+pub struct PageBody {
+    body: Body<PullPage>,
+    settles: Option<Cursor>,
+}
 
 /// A snapshot: every record that the service has. Else as [`PageBody`].
 #[derive(Debug)]
 pub struct SnapshotBody(pub(crate) Body<Snapshot>);
 
 impl PageBody {
+    pub(crate) fn new(body: Body<PullPage>) -> Self {
+        let settles = None;
+        Self { body, settles }
+    }
+
+    /// This page, which [settles](Self::settles) that cursor.
+    #[must_use]
+    pub fn settling(self, settles: Option<Cursor>) -> Self {
+        Self { settles, ..self }
+    }
+
+    /// What a replica notes when it has applied this page, and [the page reaches it](Pulled::reaches): at or below
+    /// this cursor nothing is missing any more; see [`Replica::settled`](super::Replica::settled).
+    #[must_use]
+    pub fn settles(&self) -> Option<Cursor> {
+        self.settles
+    }
+
     /// Hands out the changes one by one, in the order they came: however large the page is, only one
     /// of them is in memory. Returns what else the page says; where that is
     /// [`reset_required`](Pulled::reset_required), what was handed out is to be undone.
@@ -55,7 +76,7 @@ impl PageBody {
         mut each: impl FnMut(wire::Change) -> Result<(), E>,
     ) -> Result<Pulled, E> {
         let mut changes = 0_u32;
-        let page = self.0.read(|change| {
+        let page = self.body.read(|change| {
             changes = changes.saturating_add(1);
             if changes > CHANGES_MAX {
                 let message = "a page of far more changes than the contract allows";
@@ -78,7 +99,7 @@ impl PageBody {
     ///
     /// [`ReplicaError::Unreadable`] where it is not the contract's.
     pub async fn parse(self) -> Result<PullPage, ReplicaError> {
-        self.0.parse().await
+        self.body.parse().await
     }
 }
 
@@ -109,7 +130,7 @@ impl SnapshotBody {
 
 impl From<Vec<u8>> for PageBody {
     fn from(json: Vec<u8>) -> Self {
-        Self(Body::whole(Request::Pull, json))
+        Self::new(Body::whole(Request::Pull, json))
     }
 }
 

@@ -186,6 +186,10 @@ impl Replica for MemoryReplica {
         done(Ok(locked(&self.0).cursor))
     }
 
+    fn settled(&self) -> ReplicaFuture<'_, Cursor> {
+        done(Ok(locked(&self.0).settled))
+    }
+
     fn backlog(&self) -> Backlog {
         let state = locked(&self.0);
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -199,8 +203,9 @@ impl Replica for MemoryReplica {
 
     fn apply_page(&self, from: Cursor, page: PageBody) -> ReplicaFuture<'_, (Pulled, Vec<Change>)> {
         Box::pin(async move {
+            let settles = page.settles();
             let page = page.parse().await?;
-            locked(&self.0).apply_page(from, page)
+            locked(&self.0).apply_page(from, page, settles)
         })
     }
 

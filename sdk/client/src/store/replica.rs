@@ -30,6 +30,10 @@ impl Replica for SqliteStore {
         Box::pin(async { Ok(self.read(|session| session.cursor()).await?) })
     }
 
+    fn settled(&self) -> ReplicaFuture<'_, Cursor> {
+        Box::pin(async { Ok(self.read(|session| session.settled()).await?) })
+    }
+
     fn backlog(&self) -> Backlog {
         *locked(&self.common.backlog)
     }

@@ -73,9 +73,16 @@ impl Session<'_> {
         Ok(cursor.flatten().map(|cursor| Cursor(unsigned(cursor))))
     }
 
-    fn set_cursor(&self, cursor: Cursor) -> Result<(), StoreError> {
-        let mut statement = self.db.prepare_cached("UPDATE meta SET cursor = ?1")?;
-        statement.execute([signed(cursor.0)])?;
+    pub(super) fn settled(&self) -> Result<Cursor, StoreError> {
+        let mut statement = self.db.prepare_cached("SELECT settled FROM meta")?;
+        let settled: Option<i64> = statement.query_row([], |row| row.get(0)).optional()?;
+        Ok(settled.map_or(Cursor::ZERO, |settled| Cursor(unsigned(settled))))
+    }
+
+    fn set_cursor(&self, cursor: Cursor, settled: Cursor) -> Result<(), StoreError> {
+        let sql = "UPDATE meta SET cursor = ?1, settled = ?2";
+        let mut statement = self.db.prepare_cached(sql)?;
+        statement.execute([signed(cursor.0), signed(settled.0)])?;
         Ok(())
     }
 
@@ -89,6 +96,7 @@ impl Session<'_> {
         if from > cursor {
             return Err(ReplicaError::Gap { from, cursor }.into());
         }
+        let settles = page.settles();
         let mut changes = Vec::new();
         // Applying a page adds nothing to it.
         let nothing_waits = self.is_outbox_empty()?;
@@ -99,7 +107,9 @@ impl Session<'_> {
         if pulled.changes == 0 && from == cursor {
             pace.caught_up_ms = Some(self.now_ms);
         }
-        self.set_cursor(cursor.max(pulled.next))?;
+        let settles = settles.filter(|&settles| pulled.reaches(settles));
+        let settled = self.settled()?.max(settles.unwrap_or_default());
+        self.set_cursor(cursor.max(pulled.next), settled)?;
         changes.append(&mut self.news.merged);
         Ok((pulled, changes))
     }
@@ -141,7 +151,7 @@ impl Session<'_> {
             Ok::<_, ReplicaError>(())
         })?;
         let cursor = resume.unwrap_or(cursor);
-        self.set_cursor(cursor)?;
+        self.set_cursor(cursor, Cursor::ZERO)?;
         self.rebase_unsent()?;
         // Everything is read again anyway.
         self.news.merged.clear();

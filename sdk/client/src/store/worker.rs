@@ -399,7 +399,7 @@ impl Worker {
             for table in tables {
                 session.db.execute(&format!("DELETE FROM {table}"), [])?;
             }
-            let sql = "UPDATE meta SET account_id = NULL, cursor = NULL, bootstrapped_ms = NULL";
+            let sql = "UPDATE meta SET account_id = NULL, cursor = NULL, settled = 0, bootstrapped_ms = NULL";
             session.db.execute(sql, [])?;
             session.db.execute("UPDATE lease SET status = NULL", [])?;
             session.news.wrote = true;

@@ -77,6 +77,7 @@ impl Client {
         let config = Config {
             seed,
             cursor: store.cursor().await.unwrap(),
+            settled: store.settled().await.unwrap(),
             backlog: store.backlog(),
             ..Config::default()
         };

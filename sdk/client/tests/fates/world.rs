@@ -246,7 +246,9 @@ impl World {
                 }
                 Output::RequestTicket { id } => self.post(asker(id), Ask::Ticket),
                 Output::OpenStream { id, .. } => self.post(asker(id), Ask::Stream),
-                Output::Pull { id, from } => self.post(asker(id), Ask::Pull(from)),
+                Output::Pull { id, from, settles } => {
+                    self.post(asker(id), Ask::Pull(from, settles));
+                }
                 Output::Snapshot { id, resume } => self.post(asker(id), Ask::Snapshot(resume)),
                 Output::RefreshToken { id } => self.post(asker(id), Ask::Token),
                 Output::Push { id, .. } => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evenkeel::store::{Resolution, SqliteStore, Verdict};
-use evenkeel::{Change, Origin, OutboxLevel, Secret, SyncClient, SyncState};
+use evenkeel::{Change, Origin, OutboxLevel, Replica as _, Secret, SyncClient, SyncState};
 use serde_json::json;
 
 use crate::bench::{Bench, Place, content, fast};
@@ -52,6 +52,28 @@ async fn what_was_written_offline_goes_out_after_a_restart() {
     assert_eq!(service.content("n7").unwrap(), "eggs");
     assert_eq!(store.text("theirs").await.unwrap(), "x");
     client.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_does_not_read_again_what_was_settled_before() {
+    let service = Service::start().await;
+    service.write("theirs", "x");
+    let place = Place::new();
+    let pulls = async || {
+        let store = place.open().await;
+        let client = client(&service, &store);
+        let before = service.seen("/api/v2/sync/pull").len();
+        settled(&client).await;
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        client.stop().await;
+        let settled = store.settled().await.unwrap();
+        assert_eq!(Some(settled), store.cursor().await.unwrap());
+        store.close().await.unwrap();
+        service.seen("/api/v2/sync/pull").len() - before
+    };
+    let first = pulls().await;
+    assert!(first > 1, "{first}");
+    assert_eq!(pulls().await, 1);
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ on_each_replica! {
     a_page_is_applied_by_version_however_often_it_comes,
     a_page_that_would_leave_a_hole_changes_nothing,
     the_cursor_moves_with_the_pages_and_never_back,
+    what_is_settled_is_noted_until_a_snapshot_replaces_it,
     a_page_that_asks_for_a_reset_changes_nothing,
     a_page_that_is_cut_anywhere_changes_nothing,
     a_snapshot_that_is_cut_anywhere_changes_nothing,
@@ -84,6 +85,33 @@ async fn the_cursor_moves_with_the_pages_and_never_back(replica: impl Bench) {
     replica.pull(3, &[(5, record("late", 1, "y"))], 6).await;
     assert_eq!(replica.cursor().await.unwrap(), Some(Cursor(7)));
     assert_eq!(replica.text("late").await.unwrap(), "y");
+}
+
+async fn what_is_settled_is_noted_until_a_snapshot_replaces_it(replica: impl Bench) {
+    assert_eq!(replica.settled().await.unwrap(), Cursor::ZERO);
+    replica.pull(0, &[(7, record("a", 1, "x"))], 7).await;
+    assert_eq!(replica.settled().await.unwrap(), Cursor::ZERO);
+    let of = |body: serde_json::Value| page_of(&body).settling(Some(Cursor(7)));
+    // Read again as far as 5, there is more to come.
+    let change = json!({"cursor": 5, "op": "upsert", "note": record("late", 1, "y")});
+    let page = of(json!({"changes": [change], "nextCursor": 5}));
+    replica.apply_page(Cursor(3), page).await.unwrap();
+    assert_eq!(replica.settled().await.unwrap(), Cursor::ZERO);
+    let page = of(json!({"changes": [], "nextCursor": 7, "resetRequired": true}));
+    replica.apply_page(Cursor(3), page).await.unwrap();
+    assert_eq!(replica.settled().await.unwrap(), Cursor::ZERO);
+    let page = of(json!({"changes": [], "nextCursor": 5}));
+    replica.apply_page(Cursor(5), page).await.unwrap();
+    assert_eq!(replica.settled().await.unwrap(), Cursor(7));
+    replica.pull(7, &[(9, record("a", 2, "z"))], 9).await;
+    assert_eq!(replica.settled().await.unwrap(), Cursor(7));
+    let change = json!({"cursor": 9, "op": "upsert", "note": record("a", 2, "z")});
+    let page = page_of(&json!({"changes": [change], "nextCursor": 9}));
+    let page = page.settling(Some(Cursor(9)));
+    replica.apply_page(Cursor(7), page).await.unwrap();
+    assert_eq!(replica.settled().await.unwrap(), Cursor(9));
+    replica.replace(snapshot(&[], 9), None).await.unwrap();
+    assert_eq!(replica.settled().await.unwrap(), Cursor::ZERO);
 }
 
 async fn a_page_that_asks_for_a_reset_changes_nothing(replica: impl Bench) {

@@ -6,7 +6,7 @@ use evenkeel::store::{OpenError, SignOut, SqliteStore, StoreError, StoreOptions}
 use evenkeel::{Cursor, Replica};
 use rusqlite::Connection;
 
-use crate::bench::{ACCOUNT, Bench, Place, content, fast, record};
+use crate::bench::{ACCOUNT, Bench, Place, content, fast, page, record};
 
 async fn refusal(place: &Place, account: &str) -> OpenError {
     let opened = SqliteStore::open(place.path(), account, fast()).await;
@@ -96,7 +96,7 @@ async fn a_store_of_a_later_release_is_refused_and_left_alone() {
         error,
         OpenError::Newer {
             found: 99,
-            known: 4
+            known: 5
         }
     );
     assert_eq!(bytes(&place), before);
@@ -167,6 +167,7 @@ async fn a_store_of_the_first_release_is_brought_to_this_format_with_everything_
         let counts = (backlog.waiting, backlog.conflicts, backlog.rejected);
         assert_eq!(counts, (1, 1, 1));
         assert_eq!(store.cursor().await.unwrap(), Some(Cursor(7)));
+        assert_eq!(store.settled().await.unwrap(), Cursor::ZERO);
         assert_eq!(store.text("theirs").await.unwrap(), "x");
         assert_eq!(store.text("ours").await.unwrap(), "y");
         assert_eq!(store.operation().await.request_id, "request-1");
@@ -279,6 +280,9 @@ async fn a_wiped_store_holds_nothing_and_takes_another_account() {
     let place = Place::new();
     filled(&place).await;
     let store = place.open().await;
+    let page = page(&[], 7).settling(Some(Cursor(7)));
+    store.apply_page(Cursor(0), page).await.unwrap();
+    assert_eq!(store.settled().await.unwrap(), Cursor(7));
     store.sign_out(SignOut::Wipe).await.unwrap();
     assert_eq!(store.get("n1").await.unwrap_err(), StoreError::Closed);
     assert_eq!(store.backlog().waiting, 0);
@@ -288,6 +292,7 @@ async fn a_wiped_store_holds_nothing_and_takes_another_account() {
         .await
         .unwrap();
     assert_eq!(other.cursor().await.unwrap(), None);
+    assert_eq!(other.settled().await.unwrap(), Cursor::ZERO);
     assert_eq!(other.list(Default::default()).await.unwrap().items, []);
 }
 

@@ -126,6 +126,9 @@ pub enum Output {
         id: RequestId,
         /// Where to read from: at or below the replica's own cursor, so that late commits are seen.
         from: Cursor,
+        /// What the replica may note with the page, for [`Config::settled`](super::Config::settled), if the page
+        /// [`reaches`](Pulled::reaches) this cursor: at or below it nothing is missing.
+        settles: Option<Cursor>,
     },
     /// `GET /api/v2/notes`, replacing the replica's content in one transaction and setting its cursor
     /// to `resume` (or to the snapshot's own where that is `None`); answer with
@@ -182,6 +185,14 @@ pub struct Pulled {
     pub next: Cursor,
     /// The cursor is too old to pull from: a snapshot is needed.
     pub reset_required: bool,
+}
+
+impl Pulled {
+    /// Whether everything up to this cursor has been read with this page and those before it.
+    #[must_use]
+    pub fn reaches(&self, cursor: Cursor) -> bool {
+        !self.reset_required && (self.changes == 0 || self.next >= cursor)
+    }
 }
 
 /// How many things wait on this side.

@@ -40,6 +40,9 @@ pub struct Config {
     pub seed: u64,
     /// How far the replica has come; `None` for one that never synced.
     pub cursor: Option<Cursor>,
+    /// At or below this cursor nothing is missing: what the replica noted of [`Output::Pull`]'s `settles`. With 0,
+    /// the default, what lies before `cursor` is read once more, 10 s after the start.
+    pub settled: Cursor,
     /// What waits in the outbox.
     pub backlog: Backlog,
     /// What the last run had to respect.
@@ -68,6 +71,7 @@ impl Default for Config {
         Self {
             seed: 0,
             cursor: None,
+            settled: Cursor::ZERO,
             backlog: Backlog::default(),
             floors: Floors::default(),
             quiet: Duration::from_millis(300),
@@ -168,7 +172,7 @@ impl Engine {
                 refreshed: false,
             },
             stream: Stream::new(),
-            pull: Pull::new(config.cursor),
+            pull: Pull::new(config.cursor, config.settled),
             push: Push {
                 backlog: config.backlog,
                 idle: 0,

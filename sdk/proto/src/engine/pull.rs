@@ -57,11 +57,11 @@ struct Look {
 }
 
 impl Pull {
-    pub(super) fn new(cursor: Option<Cursor>) -> Self {
+    pub(super) fn new(cursor: Option<Cursor>, settled: Cursor) -> Self {
         Self {
             cursor,
-            settled: Cursor::ZERO,
-            settling: cursor,
+            settled: settled.min(cursor.unwrap_or_default()),
+            settling: cursor.filter(|&cursor| cursor > settled),
             full: false,
             settle: false,
             marks: [before(cursor); 2],
@@ -174,9 +174,10 @@ impl Engine {
         }
         let id = self.begin(now, LaneId::Pull, Request::Pull);
         let first = (self.pull.start(), self.pull.settle);
-        let (from, _) = *self.pull.chain.get_or_insert(first);
+        let (from, overlap) = *self.pull.chain.get_or_insert(first);
         self.pull.asked = (self.pull.need, from);
-        self.outputs.push_back(Output::Pull { id, from });
+        let settles = self.pull.settling.filter(|_| overlap);
+        self.outputs.push_back(Output::Pull { id, from, settles });
         id
     }
 
@@ -351,6 +352,7 @@ impl Engine {
                 // What was in the making beside the snapshot may lie below its cursor.
                 self.pull.settled = Cursor::ZERO;
                 self.pull.settling = Some(cursor);
+                self.pull.settle = false;
                 self.pull.marks = [before(Some(cursor)); 2];
                 self.pull.since_mark = 0;
                 self.settle_later(now);
@@ -369,7 +371,8 @@ impl Engine {
     }
 
     pub(super) fn on_settle(&mut self) {
-        self.pull.settle = true;
+        // What it was armed for may be settled by now: the client rested in between.
+        self.pull.settle = self.pull.settling.is_some();
     }
 
     pub(super) fn on_poll(&mut self) {

@@ -9,6 +9,7 @@ mod gate;
 mod hints;
 mod property;
 mod pull;
+mod replica;
 mod start;
 mod stream;
 mod told;

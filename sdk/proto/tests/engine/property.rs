@@ -34,6 +34,7 @@ fn live(seed: u64) {
     let config = Config {
         seed,
         cursor: rng.bool().then(|| Cursor(rng.u64(0..7))),
+        settled: Cursor(seed % 7),
         floors: Floors {
             gate: secs(if rng.bool() { 0 } else { rng.u64(0..100) }),
             cause: rng.bool().then_some(Cause::CircuitOpen),

@@ -6,7 +6,7 @@ use evenkeel_proto::engine::{Backlog, Config, Hint, Input, Output, Pulled};
 use evenkeel_proto::wire::Cursor;
 use evenkeel_proto::{Cause, Engine, Request, Timestamp};
 
-use crate::world::{Mood, Service, World, config_at, ms, secs};
+use crate::world::{Mood, Sent, Service, World, config_at, ms, secs};
 
 /// A new client that has read so many changes, within that time.
 fn downloaded(head: u64, within: Duration) -> World {
@@ -57,6 +57,121 @@ fn the_overlap_is_read_again_after_the_late_commit_window() {
     assert_eq!(again.len(), 1, "{again:?}");
     let after = again[0].at.since(begun);
     assert!(after >= secs(9) && after <= secs(10));
+}
+
+#[test]
+fn what_commits_late_after_a_snapshot_is_read_too() {
+    let mut world = World::synced();
+    world.change();
+    world.run(ms(200));
+    // A database restored from a backup, which the reading again finds out about.
+    world.service.head = 5;
+    world.service.pruned_below = 8;
+    let snapshot = |sent: &Sent| sent.request == Request::Snapshot;
+    world.run_until("a snapshot", secs(15), |w| w.sent.iter().any(snapshot));
+    let replaced_at = world.now;
+    world.service.pruned_below = 0;
+    world.run(secs(30));
+    let again = |&&(at, from): &&(Timestamp, Cursor)| at > replaced_at && from < Cursor(5);
+    let again: Vec<_> = world.read_from.iter().filter(again).collect();
+    assert!(
+        again
+            .iter()
+            .any(|(at, _)| at.since(replaced_at) >= secs(10)),
+        "{again:?}"
+    );
+    assert_eq!(world.replica.settled, Cursor(5));
+}
+
+#[test]
+fn after_a_rest_what_is_new_is_not_settled_at_once() {
+    let mut world = World::synced();
+    world.change();
+    world.run(ms(200));
+    world.service.pull = Mood::Silent;
+    world.run(secs(11));
+    world.input(Input::Suspend);
+    world.service.pull = Mood::Works;
+    world.input(Input::Resume);
+    world.run(secs(9));
+    // The reading again has been done meanwhile, and something else comes that nobody announces.
+    assert_eq!(world.replica.settled, Cursor(8));
+    world.service.head += 1;
+    world.run(secs(5));
+    world.input(Input::Hint(Hint::SyncNow));
+    world.run(secs(9));
+    assert_eq!(world.replica.settled, Cursor(8));
+    world.run(secs(2));
+    assert_eq!(world.replica.settled, Cursor(9));
+}
+
+#[test]
+fn what_was_settled_is_not_read_again_after_a_start() {
+    let mut world = World::with(config_at(7), Service::default());
+    world.input(Input::Start);
+    world.run(secs(9));
+    assert_eq!(world.replica.settled, Cursor::ZERO);
+    world.run(secs(21));
+    assert_eq!(world.replica.settled, Cursor(7));
+    let config = Config {
+        settled: world.replica.settled,
+        ..config_at(7)
+    };
+    let mut world = World::with(config, Service::default());
+    world.input(Input::Start);
+    world.run(secs(60));
+    assert!(world.is_synced());
+    let requests: Vec<_> = world.sent.iter().map(|sent| sent.request).collect();
+    assert_eq!(requests, [Request::Ticket, Request::Events, Request::Pull]);
+    // What comes later is read again as ever.
+    world.change();
+    world.run(secs(20));
+    assert_eq!(world.replica.settled, Cursor(8));
+}
+
+#[test]
+fn after_a_start_what_was_not_settled_is_read_again() {
+    let config = Config {
+        settled: Cursor(89_900),
+        ..config_at(90_000)
+    };
+    let service = Service {
+        head: 90_000,
+        ..Service::default()
+    };
+    let mut world = World::with(config, service);
+    world.input(Input::Start);
+    world.run(secs(30));
+    let read_from: Vec<_> = world.read_from.iter().map(|&(_, from)| from.0).collect();
+    assert_eq!(read_from, [90_000, 89_900]);
+    assert_eq!(world.replica.settled, Cursor(90_000));
+}
+
+#[test]
+fn more_is_not_settled_than_the_replica_has() {
+    let config = Config {
+        settled: Cursor(1_000),
+        ..config_at(5)
+    };
+    let mut world = World::with(config, Service::default());
+    world.input(Input::Start);
+    world.run(secs(30));
+    assert_eq!(world.replica.settled, Cursor(1_000));
+    let lowest = world.read_from.iter().map(|&(_, from)| from).min();
+    assert_eq!(lowest, Some(Cursor(5)));
+}
+
+#[test]
+fn a_page_reaches_what_lies_before_its_end() {
+    let page = |changes, next, reset_required| Pulled {
+        changes,
+        next: Cursor(next),
+        reset_required,
+    };
+    assert!(page(0, 0, false).reaches(Cursor(9)));
+    assert!(page(3, 9, false).reaches(Cursor(9)));
+    assert!(!page(3, 8, false).reaches(Cursor(9)));
+    assert!(!page(0, 9, true).reaches(Cursor(9)));
 }
 
 #[test]
@@ -458,7 +573,7 @@ fn a_log_whose_end_keeps_falling_costs_two_snapshots_at_most() {
         while let Some(output) = engine.poll_output() {
             now = now + ms(20);
             let answer = match output {
-                Output::Pull { id, from } => {
+                Output::Pull { id, from, .. } => {
                     let end = 9_000 - snapshots;
                     let changes = end.saturating_sub(from.0).min(500);
                     let page = Pulled {

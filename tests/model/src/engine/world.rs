@@ -264,7 +264,7 @@ impl World {
                     self.use_ticket(ticket);
                     (id, Asked::Events)
                 }
-                Output::Pull { id, from } => (id, Asked::Pull(from)),
+                Output::Pull { id, from, .. } => (id, Asked::Pull(from)),
                 Output::Snapshot { id, resume } => (id, Asked::Snapshot(resume)),
                 Output::Push { id, ops_max } => (id, Asked::Push(self.waiting.min(ops_max))),
                 _ => continue,

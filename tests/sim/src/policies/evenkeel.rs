@@ -65,7 +65,7 @@ impl Client for Evenkeel {
                     self.asked_ticket = false;
                     (Lane::Stream, id, Action::Send(Request::Events, 0))
                 }
-                Output::Pull { id, from } => {
+                Output::Pull { id, from, .. } => {
                     let from = u32::try_from(from.0).unwrap_or(u32::MAX);
                     (Lane::Pull, id, Action::Send(Request::Pull, from))
                 }

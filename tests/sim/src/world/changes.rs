@@ -34,6 +34,7 @@ impl<C: Client> World<'_, C> {
             }
             Change::EdgesUp => self.edges_up = true,
             Change::Configured(configured) => self.configured = configured,
+            Change::Maintenance(wait) => self.maintenance = wait,
             Change::Doze => {
                 for client in (0..self.size.clients).step_by(2) {
                     self.peers[client as usize].dozing = true;

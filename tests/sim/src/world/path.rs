@@ -61,6 +61,8 @@ impl<C: Client> World<'_, C> {
     ) {
         let refused = if !self.edges_up {
             Some(Answer::failed(Cause::ConnectFailed, 0))
+        } else if let Some(wait) = self.maintenance {
+            Some(Answer::failed(Cause::ServerError, wait.into()))
         } else if !self.configured {
             Some(Answer::failed(Cause::OriginUnconfigured, 0))
         } else {

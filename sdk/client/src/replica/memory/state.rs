@@ -20,6 +20,7 @@ pub(super) struct State {
     /// The server's copies, tombstones included: an older change must not bring them back.
     records: BTreeMap<String, Record>,
     pub(super) cursor: Option<Cursor>,
+    pub(super) settled: Cursor,
     pub(super) outbox: Outbox,
     pub(super) conflicts: BTreeMap<String, ConflictingRecord>,
     pub(super) refused: BTreeMap<String, RefusedWrite>,
@@ -123,6 +124,7 @@ impl State {
         &mut self,
         from: Cursor,
         page: PullPage,
+        settles: Option<Cursor>,
     ) -> Result<(Pulled, Vec<Change>), ReplicaError> {
         let cursor = self.cursor.unwrap_or_default();
         if from > cursor {
@@ -153,6 +155,9 @@ impl State {
             changes.extend(self.take(record));
         }
         self.cursor = Some(cursor.max(page.next_cursor));
+        if let Some(settles) = settles.filter(|&settles| pulled.reaches(settles)) {
+            self.settled = self.settled.max(settles);
+        }
         Ok((pulled, changes))
     }
 
@@ -163,6 +168,7 @@ impl State {
     ) -> (Cursor, Vec<Change>) {
         let cursor = resume.unwrap_or(snapshot.cursor);
         self.cursor = Some(cursor);
+        self.settled = Cursor::ZERO;
         self.records = snapshot
             .notes
             .into_iter()

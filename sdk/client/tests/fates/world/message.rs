@@ -11,7 +11,7 @@ use crate::server::Job;
 pub(super) enum Ask {
     Ticket,
     Stream,
-    Pull(Cursor),
+    Pull(Cursor, Option<Cursor>),
     Snapshot(Option<Cursor>),
     Push(PushRequest),
     Token,
@@ -19,7 +19,7 @@ pub(super) enum Ask {
 
 pub(super) enum Answer {
     Input(Input),
-    Page(Cursor, Result<PullPage, Failure>),
+    Page(Cursor, Option<Cursor>, Result<PullPage, Failure>),
     Snapshot(Option<Cursor>, Result<Snapshot, Failure>),
     Push(PushRequest, Result<PushAnswer, Failure>),
 }
@@ -82,7 +82,7 @@ impl Ask {
         match self {
             Self::Ticket => "for a ticket".into(),
             Self::Stream => "for the stream".into(),
-            Self::Pull(from) => format!("for changes from {from}"),
+            Self::Pull(from, _) => format!("for changes from {from}"),
             Self::Snapshot(resume) => format!("for a snapshot, resuming at {resume:?}"),
             Self::Push(batch) => format!("to take {}", named(batch)),
             Self::Token => "for a token".into(),
@@ -103,7 +103,9 @@ impl Ask {
                 id,
                 result: result.map(|()| Timestamp::default()),
             }),
-            Self::Pull(from) => Answer::Page(from, result.map(|()| PullPage::default())),
+            Self::Pull(from, settles) => {
+                Answer::Page(from, settles, result.map(|()| PullPage::default()))
+            }
             Self::Snapshot(resume) => {
                 Answer::Snapshot(resume, result.map(|()| Snapshot::default()))
             }
@@ -119,7 +121,7 @@ impl Answer {
         match self {
             Self::Input(Input::Ticket { .. }) => Ask::Ticket.failed(failure, id),
             Self::Input(_) => Ask::Stream.failed(failure, id),
-            Self::Page(from, _) => Self::Page(from, Err(failure)),
+            Self::Page(from, settles, _) => Self::Page(from, settles, Err(failure)),
             Self::Snapshot(resume, _) => Self::Snapshot(resume, Err(failure)),
             Self::Push(batch, _) => Self::Push(batch, Err(failure)),
         }

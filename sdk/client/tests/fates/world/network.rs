@@ -1,7 +1,7 @@
 //! The way to the service and back: what is lost, late, doubled or held there.
 
 use evenkeel::wire::PushRequest;
-use evenkeel::{Cause, Cursor, Failure, Replica};
+use evenkeel::{Cause, Cursor, Failure, PageBody, Replica};
 use evenkeel_proto::Timestamp;
 use evenkeel_proto::engine::{Input, StreamEvent};
 
@@ -69,9 +69,9 @@ impl World {
                 let opened = Input::Opened { id, result: Ok(()) };
                 self.reply(at, fate, Answer::Input(opened));
             }
-            Ask::Pull(from) => {
+            Ask::Pull(from, settles) => {
                 let page = self.server.page(from);
-                self.reply(at, fate, Answer::Page(from, Ok(page)));
+                self.reply(at, fate, Answer::Page(from, settles, Ok(page)));
             }
             Ask::Snapshot(resume) => {
                 let notes = self.server.notes();
@@ -144,7 +144,7 @@ impl World {
         let twice = happens(&mut self.rng, self.faults.applied_twice);
         match answer {
             Answer::Input(_) => {}
-            Answer::Page(from, Ok(page)) => {
+            Answer::Page(from, settles, Ok(page)) => {
                 self.trace(|_| {
                     let (changes, next) = (page.changes.len(), page.next_cursor);
                     format!(
@@ -154,10 +154,11 @@ impl World {
                 });
                 let ended = page.changes.is_empty();
                 let body = serde_json::to_vec(&page).unwrap();
+                let page = || PageBody::from(body.clone()).settling(settles);
                 if twice {
-                    let _ = store.apply_page(from, body.clone().into()).await;
+                    let _ = store.apply_page(from, page()).await;
                 }
-                let result = match store.apply_page(from, body.into()).await {
+                let result = match store.apply_page(from, page()).await {
                     Ok((pulled, _)) => Ok(pulled),
                     Err(e) => Err(Failure::local(Cause::StoreFailed, e.to_string())),
                 };
@@ -167,7 +168,7 @@ impl World {
                     self.take_batch(Asker { id, ..at }).await;
                 }
             }
-            Answer::Page(_, Err(failure)) => {
+            Answer::Page(_, _, Err(failure)) => {
                 let result = Err(failure);
                 self.tell(at, Input::Pulled { id, result });
             }
