@@ -127,18 +127,21 @@ fn figures(figures: &Figures) -> [f64; 10] {
 #[test]
 fn no_rival_is_at_least_as_good_in_everything() {
     for scenario in scenario::all() {
-        let name = scenario.name;
-        let our = figures(&run(&ours(), name, false));
-        for rival in &policies::ALL[1..] {
-            let their = figures(&run(rival, name, false));
-            let pairs = || our.iter().zip(&their);
-            let dominated =
-                pairs().all(|(our, their)| their <= our) && pairs().any(|(our, their)| their < our);
-            assert!(
-                !dominated,
-                "{name}: {} is better: {their:?}, not {our:?}",
-                rival.name
-            );
+        for helps in [false, true] {
+            let name = scenario.name;
+            let our = figures(&run(&ours(), name, helps));
+            let rivals = policies::ALL[1..].iter();
+            for rival in rivals.filter(|rival| rival.listens || !helps) {
+                let their = figures(&run(rival, name, helps));
+                let pairs = || our.iter().zip(&their);
+                let dominated = pairs().all(|(our, their)| their <= our)
+                    && pairs().any(|(our, their)| their < our);
+                assert!(
+                    !dominated,
+                    "{name}, help: {helps}: {} is better: {their:?}, not {our:?}",
+                    rival.name
+                );
+            }
         }
     }
 }
