@@ -328,7 +328,8 @@ impl Driver {
 async fn read_position(shared: &Arc<Shared>, settling: Option<u64>) -> Begun {
     let reading = caught(async {
         let cursor = shared.replica.cursor().await?;
-        let settled = shared.replica.settled().await?;
+        // Where it is unknown, a little is read once more.
+        let settled = shared.replica.settled().await.unwrap_or_default();
         Ok::<_, ReplicaError>(Position { cursor, settled })
     });
     tokio::pin!(reading);

@@ -40,9 +40,9 @@ pub trait Replica: Send + Sync + 'static {
     /// How far the replica has come; `None` if it never synced.
     fn cursor(&self) -> ReplicaFuture<'_, Option<Cursor>>;
 
-    /// At or below this cursor nothing is missing: the highest of [`PageBody::settles`] that was noted, and 0 again
-    /// after [`Replica::replace`]. With 0, the default, each start costs one more request, which reads the last
-    /// changes again.
+    /// Up to this cursor the log has been read again, after the time for late commits: the highest of
+    /// [`PageBody::settles`] that was noted, and 0 again after [`Replica::replace`]. With 0, the default, each start
+    /// costs one more request, which reads the last changes again.
     fn settled(&self) -> ReplicaFuture<'_, Cursor> {
         Box::pin(std::future::ready(Ok(Cursor::ZERO)))
     }

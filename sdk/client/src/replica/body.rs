@@ -56,8 +56,8 @@ impl PageBody {
         Self { settles, ..self }
     }
 
-    /// What a replica notes when it has applied this page, and [the page reaches it](Pulled::reaches): at or below
-    /// this cursor nothing is missing any more; see [`Replica::settled`](super::Replica::settled).
+    /// What a replica notes when it has applied this page, and [the page reaches it](Pulled::reaches): up to this
+    /// cursor the log has been read again; see [`Replica::settled`](super::Replica::settled).
     #[must_use]
     pub fn settles(&self) -> Option<Cursor> {
         self.settles

@@ -107,7 +107,7 @@ impl Session<'_> {
         if pulled.changes == 0 && from == cursor {
             pace.caught_up_ms = Some(self.now_ms);
         }
-        let settles = settles.filter(|&settles| pulled.reaches(settles));
+        let settles = settles.filter(|&settles| pulled.reaches(from, settles));
         let settled = self.settled()?.max(settles.unwrap_or_default());
         self.set_cursor(cursor.max(pulled.next), settled)?;
         changes.append(&mut self.news.merged);

@@ -100,10 +100,14 @@ async fn what_is_settled_is_noted_until_a_snapshot_replaces_it(replica: impl Ben
     let page = of(json!({"changes": [], "nextCursor": 7, "resetRequired": true}));
     replica.apply_page(Cursor(3), page).await.unwrap();
     assert_eq!(replica.settled().await.unwrap(), Cursor::ZERO);
+    // The log ends before that: it is not the one that led there.
     let page = of(json!({"changes": [], "nextCursor": 5}));
     replica.apply_page(Cursor(5), page).await.unwrap();
+    assert_eq!(replica.settled().await.unwrap(), Cursor::ZERO);
+    let page = of(json!({"changes": [], "nextCursor": 8}));
+    replica.apply_page(Cursor(5), page).await.unwrap();
     assert_eq!(replica.settled().await.unwrap(), Cursor(7));
-    replica.pull(7, &[(9, record("a", 2, "z"))], 9).await;
+    replica.pull(8, &[(9, record("a", 2, "z"))], 9).await;
     assert_eq!(replica.settled().await.unwrap(), Cursor(7));
     let change = json!({"cursor": 9, "op": "upsert", "note": record("a", 2, "z")});
     let page = page_of(&json!({"changes": [change], "nextCursor": 9}));

@@ -127,7 +127,8 @@ pub enum Output {
         /// Where to read from: at or below the replica's own cursor, so that late commits are seen.
         from: Cursor,
         /// What the replica may note with the page, for [`Config::settled`](super::Config::settled), if the page
-        /// [`reaches`](Pulled::reaches) this cursor: at or below it nothing is missing.
+        /// [`reaches`](Pulled::reaches) this cursor: the log up to it has been read again, after the time for late
+        /// commits.
         settles: Option<Cursor>,
     },
     /// `GET /api/v2/notes`, replacing the replica's content in one transaction and setting its cursor
@@ -188,10 +189,11 @@ pub struct Pulled {
 }
 
 impl Pulled {
-    /// Whether everything up to this cursor has been read with this page and those before it.
+    /// Whether this page, read from `from`, ends at or beyond `cursor`. An empty page that says nothing of its end
+    /// shows no more than where it began.
     #[must_use]
-    pub fn reaches(&self, cursor: Cursor) -> bool {
-        !self.reset_required && (self.changes == 0 || self.next >= cursor)
+    pub fn reaches(&self, from: Cursor, cursor: Cursor) -> bool {
+        !self.reset_required && self.next.max(from) >= cursor
     }
 }
 

@@ -40,8 +40,9 @@ pub struct Config {
     pub seed: u64,
     /// How far the replica has come; `None` for one that never synced.
     pub cursor: Option<Cursor>,
-    /// At or below this cursor nothing is missing: what the replica noted of [`Output::Pull`]'s `settles`. With 0,
-    /// the default, what lies before `cursor` is read once more, 10 s after the start.
+    /// Up to this cursor the log has been read again, after the time for late commits: what the replica noted of
+    /// [`Output::Pull`]'s `settles`. What lies between it and `cursor` is read again 10 s after the start; with 0,
+    /// the default, the last 500 numbers.
     pub settled: Cursor,
     /// What waits in the outbox.
     pub backlog: Backlog,

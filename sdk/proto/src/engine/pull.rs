@@ -58,16 +58,23 @@ struct Look {
 
 impl Pull {
     pub(super) fn new(cursor: Option<Cursor>, settled: Cursor) -> Self {
+        let settled = settled.min(cursor.unwrap_or_default());
+        let known = settled > Cursor::ZERO;
         Self {
             cursor,
-            settled: settled.min(cursor.unwrap_or_default()),
+            settled,
             settling: cursor.filter(|&cursor| cursor > settled),
             full: false,
             settle: false,
-            marks: [before(cursor); 2],
+            marks: [if known { settled } else { before(cursor) }; 2],
             since_mark: 0,
             chain: None,
-            look: None,
+            // While nobody looked the database may have been restored, and have come beyond our cursor again.
+            look: cursor.filter(|_| known).map(|cursor| Look {
+                from: before(Some(cursor)),
+                nearest: cursor,
+                head: cursor,
+            }),
             urgent: false,
             snapshot: None,
             resets: 0,
@@ -365,14 +372,14 @@ impl Engine {
 
     /// Reads the overlap again once whatever was in the making has been committed.
     pub(super) fn settle_later(&mut self, now: Timestamp) {
-        if self.pull.settling.is_some() {
-            self.timers.arm(Timer::Settle, now + LATE_COMMIT);
+        match self.pull.settling {
+            Some(_) => self.timers.arm(Timer::Settle, now + LATE_COMMIT),
+            None => self.timers.stop(Timer::Settle),
         }
     }
 
     pub(super) fn on_settle(&mut self) {
-        // What it was armed for may be settled by now: the client rested in between.
-        self.pull.settle = self.pull.settling.is_some();
+        self.pull.settle = true;
     }
 
     pub(super) fn on_poll(&mut self) {

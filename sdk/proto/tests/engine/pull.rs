@@ -105,73 +105,106 @@ fn after_a_rest_what_is_new_is_not_settled_at_once() {
     assert_eq!(world.replica.settled, Cursor(9));
 }
 
-#[test]
-fn what_was_settled_is_not_read_again_after_a_start() {
-    let mut world = World::with(config_at(7), Service::default());
-    world.input(Input::Start);
-    world.run(secs(9));
-    assert_eq!(world.replica.settled, Cursor::ZERO);
-    world.run(secs(21));
-    assert_eq!(world.replica.settled, Cursor(7));
-    let config = Config {
-        settled: world.replica.settled,
-        ..config_at(7)
-    };
-    let mut world = World::with(config, Service::default());
-    world.input(Input::Start);
-    world.run(secs(60));
-    assert!(world.is_synced());
-    let requests: Vec<_> = world.sent.iter().map(|sent| sent.request).collect();
-    assert_eq!(requests, [Request::Ticket, Request::Events, Request::Pull]);
-    // What comes later is read again as ever.
-    world.change();
-    world.run(secs(20));
-    assert_eq!(world.replica.settled, Cursor(8));
+/// A replica at `cursor`, and what it noted.
+fn settled_at(cursor: u64, settled: u64) -> Config {
+    Config {
+        settled: Cursor(settled),
+        ..config_at(cursor)
+    }
 }
 
-#[test]
-fn after_a_start_what_was_not_settled_is_read_again() {
-    let config = Config {
-        settled: Cursor(89_900),
-        ..config_at(90_000)
-    };
+/// What a client reads, and from where, within a while from its start.
+fn read_after_start(config: Config, head: u64) -> (Vec<u64>, World) {
     let service = Service {
-        head: 90_000,
+        head,
         ..Service::default()
     };
     let mut world = World::with(config, service);
     world.input(Input::Start);
     world.run(secs(30));
-    let read_from: Vec<_> = world.read_from.iter().map(|&(_, from)| from.0).collect();
-    assert_eq!(read_from, [90_000, 89_900]);
+    assert!(world.is_synced());
+    let read_from = world.read_from.iter().map(|&(_, from)| from.0).collect();
+    (read_from, world)
+}
+
+#[test]
+fn a_start_settles_what_was_not_settled_before() {
+    let (read_from, world) = read_after_start(settled_at(7, 0), 7);
+    assert_eq!(read_from, [7, 0]);
+    assert_eq!(world.replica.settled, Cursor(7));
+}
+
+#[test]
+fn what_was_settled_is_looked_at_with_the_first_pull_and_not_again() {
+    let (read_from, mut world) = read_after_start(settled_at(90_000, 90_000), 90_000);
+    assert_eq!(read_from, [89_500, 90_000]);
+    // What comes later is read again as ever.
+    world.change();
+    world.run(secs(20));
+    assert_eq!(world.replica.settled, Cursor(90_001));
+}
+
+#[test]
+fn a_start_with_nothing_new_takes_three_requests() {
+    // No change among the last numbers was this user's.
+    let service = Service {
+        head: 89_400,
+        ..Service::default()
+    };
+    let mut world = World::with(settled_at(90_000, 90_000), service);
+    world.input(Input::Start);
+    world.run(secs(60));
+    assert!(world.is_synced());
+    let requests: Vec<_> = world.sent.iter().map(|sent| sent.request).collect();
+    assert_eq!(requests, [Request::Ticket, Request::Events, Request::Pull]);
+}
+
+#[test]
+fn after_a_start_what_was_not_settled_is_read_again_however_far_back() {
+    let (read_from, world) = read_after_start(settled_at(90_000, 89_200), 90_000);
+    assert_eq!(read_from, [89_500, 90_000, 89_200, 89_700]);
     assert_eq!(world.replica.settled, Cursor(90_000));
 }
 
 #[test]
-fn more_is_not_settled_than_the_replica_has() {
-    let config = Config {
-        settled: Cursor(1_000),
-        ..config_at(5)
-    };
-    let mut world = World::with(config, Service::default());
-    world.input(Input::Start);
-    world.run(secs(30));
-    assert_eq!(world.replica.settled, Cursor(1_000));
-    let lowest = world.read_from.iter().map(|&(_, from)| from).min();
-    assert_eq!(lowest, Some(Cursor(5)));
+fn a_database_that_was_restored_while_nobody_looked_is_read_from_before_our_cursor() {
+    // It lost what came after 89,700, and others have written since.
+    let (read_from, world) = read_after_start(settled_at(90_000, 90_000), 90_200);
+    assert!(read_from[0] <= 89_700, "{read_from:?}");
+    assert_eq!(world.status().cursor, Some(Cursor(90_200)));
 }
 
 #[test]
-fn a_page_reaches_what_lies_before_its_end() {
-    let page = |changes, next, reset_required| Pulled {
-        changes,
+fn more_is_not_settled_than_the_replica_has() {
+    let (_, mut world) = read_after_start(settled_at(5, 1_000), 7);
+    // The onlooker would see a hole.
+    world.change();
+    world.run(secs(30));
+    assert_eq!(world.status().cursor, Some(Cursor(8)));
+}
+
+#[test]
+fn a_log_that_ends_before_what_is_to_be_settled_settles_nothing() {
+    let mut world = World::with(settled_at(7, 3), Service::default());
+    world.input(Input::Start);
+    world.run(secs(5));
+    world.service.head = 5;
+    world.run(secs(20));
+    assert_eq!(world.replica.settled, Cursor(3));
+}
+
+#[test]
+fn a_page_reaches_its_end_and_an_empty_one_where_it_began() {
+    let page = |next, reset_required| Pulled {
+        changes: 0,
         next: Cursor(next),
         reset_required,
     };
-    assert!(page(0, 0, false).reaches(Cursor(9)));
-    assert!(page(3, 9, false).reaches(Cursor(9)));
-    assert!(!page(3, 8, false).reaches(Cursor(9)));
-    assert!(!page(0, 9, true).reaches(Cursor(9)));
+    assert!(page(9, false).reaches(Cursor(3), Cursor(9)));
+    assert!(!page(8, false).reaches(Cursor(3), Cursor(9)));
+    assert!(page(0, false).reaches(Cursor(9), Cursor(9)));
+    assert!(!page(0, false).reaches(Cursor(8), Cursor(9)));
+    assert!(!page(9, true).reaches(Cursor(3), Cursor(9)));
 }
 
 #[test]

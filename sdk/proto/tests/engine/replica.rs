@@ -14,8 +14,8 @@ pub(crate) struct Replica {
     pub(crate) settled: Cursor,
     /// How far it had come, and since when.
     reached: Vec<(Timestamp, Cursor)>,
-    /// Pulls under way that are to settle something.
-    settling: Vec<(RequestId, Cursor)>,
+    /// Pulls under way: where they read from, and what they are to settle.
+    asked: Vec<(RequestId, Cursor, Option<Cursor>)>,
 }
 
 impl Replica {
@@ -23,11 +23,24 @@ impl Replica {
         Self {
             settled: config.settled,
             reached: vec![(now, config.cursor.unwrap_or_default())],
-            settling: Vec::new(),
+            asked: Vec::new(),
         }
     }
 
-    pub(crate) fn asked(&mut self, now: Timestamp, id: RequestId, settles: Option<Cursor>) {
+    pub(crate) fn asked(
+        &mut self,
+        now: Timestamp,
+        id: RequestId,
+        from: Cursor,
+        settles: Option<Cursor>,
+    ) {
+        let &(_, cursor) = self.reached.last().expect("it is somewhere");
+        assert!(
+            from <= cursor,
+            "a pull from {from:?} leaves a hole: {:?}",
+            self.reached
+        );
+        self.asked.push((id, from, settles));
         let Some(settles) = settles else {
             return;
         };
@@ -38,12 +51,12 @@ impl Replica {
             "{settles:?} is to be settled at {now:?}, but this far it came lately: {:?}",
             self.reached
         );
-        self.settling.push((id, settles));
     }
 
     pub(crate) fn pulled(&mut self, now: Timestamp, id: RequestId, page: &Pulled) {
-        let settles = self.settling.iter().find(|&&(pull, _)| pull == id);
-        if let Some(&(_, settles)) = settles.filter(|&&(_, settles)| page.reaches(settles)) {
+        let asked = self.asked.iter().find(|&&(pull, ..)| pull == id);
+        let &(_, from, settles) = asked.expect("an answer to a question");
+        if let Some(settles) = settles.filter(|&settles| page.reaches(from, settles)) {
             self.settled = self.settled.max(settles);
         }
         let &(_, cursor) = self.reached.last().expect("it is somewhere");

@@ -155,7 +155,7 @@ impl State {
             changes.extend(self.take(record));
         }
         self.cursor = Some(cursor.max(page.next_cursor));
-        if let Some(settles) = settles.filter(|&settles| pulled.reaches(settles)) {
+        if let Some(settles) = settles.filter(|&settles| pulled.reaches(from, settles)) {
             self.settled = self.settled.max(settles);
         }
         Ok((pulled, changes))

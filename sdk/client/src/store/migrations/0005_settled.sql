@@ -1,2 +1,2 @@
--- At or below this cursor nothing is missing: it was read again when nothing could be committed late any more.
+-- Up to this cursor the log has been read again, after the time for late commits.
 ALTER TABLE meta ADD COLUMN settled INTEGER NOT NULL DEFAULT 0;
