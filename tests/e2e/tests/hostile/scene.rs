@@ -215,8 +215,14 @@ impl Scene {
                 "{id} is gone"
             );
         }
-        let pending = self.store.pending().await.unwrap();
-        assert!(pending.operations.is_empty(), "{pending:?}");
+        // The status does not tell of a write that is acknowledged within 300 ms.
+        let last = Instant::now() + PATIENCE;
+        while let pending = self.store.pending().await.unwrap()
+            && !pending.operations.is_empty()
+        {
+            assert!(Instant::now() < last, "{pending:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The end of every scenario: memory, requests, secrets.
