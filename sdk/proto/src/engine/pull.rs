@@ -270,17 +270,25 @@ impl Engine {
         if !fell && Some(from) >= ours {
             self.pull.resets = 0;
         }
+        if let Some(look) = &mut self.pull.look {
+            look.head = look.head.max(page.next);
+        }
         if page.changes == 0 {
+            let end = page.next.max(from);
+            let at_start = |look: Look| Some(look.nearest) >= ours;
+            if Some(end) < ours && self.pull.look.is_some_and(at_start) {
+                // What came last was looked at, and the log ends before our cursor: what does it say to that one?
+                self.pull.look = None;
+                self.pull.chain = None;
+                return;
+            }
             if fell && !self.pull.note_seen(page.next) {
                 // The server's own head lies below what we asked for.
                 self.pull.look_below(page.next);
             }
-            self.move_to(now, page.next.max(from));
+            self.move_to(now, end);
             self.finish_chain(now, Some(asked_need));
             return;
-        }
-        if let Some(look) = &mut self.pull.look {
-            look.head = look.head.max(page.next);
         }
         if let Some((next, _)) = &mut self.pull.chain {
             *next = page.next;

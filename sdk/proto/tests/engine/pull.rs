@@ -149,6 +149,7 @@ fn a_start_with_nothing_new_takes_three_requests() {
     // No change among the last numbers was this user's.
     let service = Service {
         head: 89_400,
+        log_end: 90_000,
         ..Service::default()
     };
     let mut world = World::with(settled_at(90_000, 90_000), service);
@@ -172,6 +173,42 @@ fn a_database_that_was_restored_while_nobody_looked_is_read_from_before_our_curs
     let (read_from, world) = read_after_start(settled_at(90_000, 90_000), 90_200);
     assert!(read_from[0] <= 89_700, "{read_from:?}");
     assert_eq!(world.status().cursor, Some(Cursor(90_200)));
+}
+
+#[test]
+fn a_database_that_was_restored_while_nobody_looked_and_ends_before_our_cursor_is_noticed() {
+    let service = Service {
+        head: 89_700,
+        log_end: 89_950,
+        ..Service::default()
+    };
+    let mut world = World::with(settled_at(90_000, 90_000), service);
+    world.input(Input::Start);
+    world.run(secs(5));
+    let snapshot = |sent: &&Sent| sent.request == Request::Snapshot;
+    assert_eq!(world.sent.iter().filter(snapshot).count(), 1);
+    world.run(secs(30));
+    assert!(world.is_synced());
+    assert_eq!(world.status().cursor, Some(Cursor(89_950)));
+}
+
+#[test]
+fn what_others_wrote_meanwhile_is_no_restored_database() {
+    let service = Service {
+        head: 90_000,
+        log_end: 95_000,
+        ..Service::default()
+    };
+    let mut world = World::with(settled_at(90_000, 90_000), service);
+    world.input(Input::Start);
+    world.run(secs(30));
+    world.service.log_end = 99_000;
+    world.announce(94_000);
+    world.run(secs(30));
+    assert!(world.is_synced());
+    assert_eq!(world.status().cursor, Some(Cursor(99_000)));
+    let snapshot = |sent: &Sent| sent.request == Request::Snapshot;
+    assert!(!world.sent.iter().any(snapshot), "{:?}", world.sent);
 }
 
 #[test]

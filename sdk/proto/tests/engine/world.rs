@@ -77,6 +77,8 @@ pub struct Service {
     pub pruned_below: u64,
     /// Whether it says its last change's cursor then, and with an empty page.
     pub shows_head: bool,
+    /// Where the log of all users ends, which an empty page tells; 0 for a service that does not.
+    pub log_end: u64,
 }
 
 impl Service {
@@ -115,6 +117,7 @@ impl Default for Service {
             head: 7,
             pruned_below: 0,
             shows_head: true,
+            log_end: 0,
         }
     }
 }
@@ -552,6 +555,7 @@ impl World {
             changes: u32::try_from(changes).unwrap(),
             next: match changes {
                 0 if !self.service.shows_head => Cursor::ZERO,
+                0 if self.service.log_end > 0 => Cursor(self.service.log_end),
                 _ => Cursor(from.0 + changes),
             },
             reset_required: false,
