@@ -79,10 +79,15 @@ impl Session<'_> {
         Ok(settled.map_or(Cursor::ZERO, |settled| Cursor(unsigned(settled))))
     }
 
-    fn set_cursor(&self, cursor: Cursor, settled: Cursor) -> Result<(), StoreError> {
-        let sql = "UPDATE meta SET cursor = ?1, settled = ?2";
-        let mut statement = self.db.prepare_cached(sql)?;
-        statement.execute([signed(cursor.0), signed(settled.0)])?;
+    fn set_cursor(&self, cursor: Cursor) -> Result<(), StoreError> {
+        let mut statement = self.db.prepare_cached("UPDATE meta SET cursor = ?1")?;
+        statement.execute([signed(cursor.0)])?;
+        Ok(())
+    }
+
+    fn set_settled(&self, settled: Cursor) -> Result<(), StoreError> {
+        let mut statement = self.db.prepare_cached("UPDATE meta SET settled = ?1")?;
+        statement.execute([signed(settled.0)])?;
         Ok(())
     }
 
@@ -107,9 +112,10 @@ impl Session<'_> {
         if pulled.changes == 0 && from == cursor {
             pace.caught_up_ms = Some(self.now_ms);
         }
-        let settles = settles.filter(|&settles| pulled.reaches(from, settles));
-        let settled = self.settled()?.max(settles.unwrap_or_default());
-        self.set_cursor(cursor.max(pulled.next), settled)?;
+        self.set_cursor(cursor.max(pulled.next))?;
+        if let Some(settles) = settles.filter(|&settles| pulled.reaches(from, settles)) {
+            self.set_settled(self.settled()?.max(settles))?;
+        }
         changes.append(&mut self.news.merged);
         Ok((pulled, changes))
     }
@@ -151,7 +157,8 @@ impl Session<'_> {
             Ok::<_, ReplicaError>(())
         })?;
         let cursor = resume.unwrap_or(cursor);
-        self.set_cursor(cursor, Cursor::ZERO)?;
+        self.set_cursor(cursor)?;
+        self.set_settled(Cursor::ZERO)?;
         self.rebase_unsent()?;
         // Everything is read again anyway.
         self.news.merged.clear();
