@@ -46,7 +46,8 @@ pub(super) struct Pull {
     seen_count: u8,
 }
 
-/// A cursor below ours was announced: a late commit, or a database restored from a backup?
+/// A cursor below ours was announced, or nobody looked for a while: a late commit, or a database restored from a
+/// backup?
 #[derive(Clone, Copy, Debug)]
 struct Look {
     from: Cursor,

@@ -113,16 +113,23 @@ fn settled_at(cursor: u64, settled: u64) -> Config {
     }
 }
 
-/// What a client reads, and from where, within a while from its start.
-fn read_after_start(config: Config, head: u64) -> (Vec<u64>, World) {
+/// A client a while after its start, at a service whose last change of this user and of all users these are.
+fn started(config: Config, head: u64, log_end: u64) -> World {
     let service = Service {
         head,
+        log_end,
         ..Service::default()
     };
     let mut world = World::with(config, service);
     world.input(Input::Start);
     world.run(secs(30));
     assert!(world.is_synced());
+    world
+}
+
+/// What a client reads, and from where, within a while from its start.
+fn read_after_start(config: Config, head: u64) -> (Vec<u64>, World) {
+    let world = started(config, head, 0);
     let read_from = world.read_from.iter().map(|&(_, from)| from.0).collect();
     (read_from, world)
 }
@@ -147,14 +154,8 @@ fn what_was_settled_is_looked_at_with_the_first_pull_and_not_again() {
 #[test]
 fn a_start_with_nothing_new_takes_three_requests() {
     // No change among the last numbers was this user's.
-    let service = Service {
-        head: 89_400,
-        log_end: 90_000,
-        ..Service::default()
-    };
-    let mut world = World::with(settled_at(90_000, 90_000), service);
-    world.input(Input::Start);
-    world.run(secs(60));
+    let mut world = started(settled_at(90_000, 90_000), 89_400, 90_000);
+    world.run(secs(30));
     assert!(world.is_synced());
     let requests: Vec<_> = world.sent.iter().map(|sent| sent.request).collect();
     assert_eq!(requests, [Request::Ticket, Request::Events, Request::Pull]);
@@ -177,38 +178,23 @@ fn a_database_that_was_restored_while_nobody_looked_is_read_from_before_our_curs
 
 #[test]
 fn a_database_that_was_restored_while_nobody_looked_and_ends_before_our_cursor_is_noticed() {
-    let service = Service {
-        head: 89_700,
-        log_end: 89_950,
-        ..Service::default()
-    };
-    let mut world = World::with(settled_at(90_000, 90_000), service);
-    world.input(Input::Start);
-    world.run(secs(5));
+    let world = started(settled_at(90_000, 90_000), 89_700, 89_950);
     let snapshot = |sent: &&Sent| sent.request == Request::Snapshot;
-    assert_eq!(world.sent.iter().filter(snapshot).count(), 1);
-    world.run(secs(30));
-    assert!(world.is_synced());
+    let snapshots: Vec<_> = world.sent.iter().filter(snapshot).collect();
+    assert_eq!(snapshots.len(), 1);
+    assert!(snapshots[0].at.since(world.sent[0].at) <= secs(5));
     assert_eq!(world.status().cursor, Some(Cursor(89_950)));
 }
 
 #[test]
 fn what_others_wrote_meanwhile_is_no_restored_database() {
-    let service = Service {
-        head: 90_000,
-        log_end: 95_000,
-        ..Service::default()
-    };
-    let mut world = World::with(settled_at(90_000, 90_000), service);
-    world.input(Input::Start);
-    world.run(secs(30));
+    let mut world = started(settled_at(90_000, 90_000), 90_000, 95_000);
     world.service.log_end = 99_000;
     world.announce(94_000);
     world.run(secs(30));
     assert!(world.is_synced());
     assert_eq!(world.status().cursor, Some(Cursor(99_000)));
-    let snapshot = |sent: &Sent| sent.request == Request::Snapshot;
-    assert!(!world.sent.iter().any(snapshot), "{:?}", world.sent);
+    assert!(world.sent.iter().all(|s| s.request != Request::Snapshot));
 }
 
 #[test]
